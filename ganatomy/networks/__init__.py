@@ -1,0 +1,11 @@
+"""Generators, critics and encoders: plain functions that return a keras.Model.
+
+One definition serves pictures and volumes. Initial weights follow `keras.utils.set_random_seed`:
+the same seed before the same build gives the same weights.
+"""
+
+from ganatomy.networks.dcgan import dcgan_critic, dcgan_generator
+from ganatomy.networks.encoder import encoder
+from ganatomy.networks.residual import residual_critic, residual_generator
+
+__all__ = ["dcgan_critic", "dcgan_generator", "encoder", "residual_critic", "residual_generator"]

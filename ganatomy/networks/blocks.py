@@ -1,0 +1,77 @@
+"""What every network here is built from: one name for two and three dimensions."""
+
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+from ganatomy.layers import SpectralNormalization
+
+EPSILON = 1e-5
+NORMS = ("batch", "layer", "instance", None)
+
+
+def normalise(x: Any, norm: str | None, name: str) -> Any:
+    """`x` normalised.
+
+    Args:
+        norm: "batch" (statistics of the global batch), "layer" (over the grid and all channels of a
+            sample, gain and offset a channel, as Gulrajani et al. 2017 do it), "instance" (over the
+            grid of a sample), or None.
+    """
+    if norm is None:
+        return x
+    if norm == "batch":
+        return layers.BatchNormalization(
+            synchronized=True, momentum=0.9, epsilon=EPSILON, name=name
+        )(x)
+    if norm in ("layer", "instance"):
+        groups = 1 if norm == "layer" else -1
+        return layers.GroupNormalization(groups=groups, epsilon=EPSILON, name=name)(x)
+    raise ValueError(f"norm is one of {NORMS}, not {norm!r}")
+
+
+def of_rank(kind: str, rank: int) -> type[keras.layers.Layer]:
+    """The Keras layer of that kind for two or three dimensions: Conv, ConvTranspose, ..."""
+    prefix, transpose = (
+        (kind[: -len("Transpose")], "Transpose") if "Transpose" in kind else (kind, "")
+    )
+    return getattr(layers, f"{prefix}{rank}D{transpose}")
+
+
+def spectral(layer: keras.layers.Layer, wanted: bool) -> keras.layers.Layer:
+    return SpectralNormalization(layer, name=f"{layer.name}_sn") if wanted else layer
+
+
+def feature_map(blocks: list[Any], flat: Any, features: str | int) -> Any:
+    """The activations that `features` names, in float32 whatever the policy.
+
+    Args:
+        blocks: activations of the blocks, from the image's side.
+        flat: the flattened input of the last dense layer.
+        features: "last" for `flat`, or a block's number, counted from 1.
+    """
+    if features == "last":
+        chosen = flat
+    elif isinstance(features, int) and 1 <= features <= len(blocks):
+        chosen = blocks[features - 1]
+    else:
+        raise ValueError(f'features is "last" or a block from 1 to {len(blocks)}, not {features!r}')
+    return layers.Activation("linear", dtype="float32", name="features")(chosen)
+
+
+def critic_model(
+    image: Any,
+    blocks: list[Any],
+    features: str | int,
+    initializer: Any,
+    spectral_norm: bool,
+    name: str,
+) -> keras.Model:
+    """A critic from its blocks: outputs "logit" [B] and "features"."""
+    flat = layers.Flatten(name="flat")(blocks[-1])
+    dense = layers.Dense(1, kernel_initializer=initializer, dtype="float32", name="dense")
+    logit = ops.squeeze(spectral(dense, spectral_norm)(flat), -1)
+    return keras.Model(
+        image, {"logit": logit, "features": feature_map(blocks, flat, features)}, name=name
+    )

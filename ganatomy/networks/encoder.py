@@ -1,0 +1,41 @@
+"""From images to latent vectors: a critic's trunk with another head."""
+
+import keras
+from keras import layers
+
+from ganatomy.networks.dcgan import dcgan_down
+from ganatomy.networks.residual import residual_down
+
+TRUNKS = {"dcgan": dcgan_down, "residual": residual_down}
+
+
+def encoder(
+    shape: tuple[int, ...],
+    latent: int,
+    kind: str = "dcgan",
+    width: int = 64,
+    norm: str | None = "batch",
+    activation: str | None = "tanh",
+    name: str = "encoder",
+) -> keras.Model:
+    """Images to latent vectors.
+
+    Args:
+        shape: (H, W, C) or (D1, D2, D3, C) of a sample.
+        latent: length of z.
+        kind: "dcgan" or "residual", the trunk of that critic.
+        width: as in that critic.
+        norm: "batch", "layer", "instance" or None.
+        activation: "tanh" keeps z in [-1, 1], as f-AnoGAN does; None leaves it free.
+
+    Returns:
+        images [B, *shape] -> z [B, latent], float32.
+
+    Reference: Schlegl et al. 2019, section 3.2 (the izi_f encoder).
+    """
+    if kind not in TRUNKS:
+        raise ValueError(f"kind is one of {', '.join(TRUNKS)}, not {kind!r}")
+    image = keras.Input(shape, name="image")
+    flat = layers.Flatten(name="flat")(TRUNKS[kind](image, width, norm)[-1])
+    z = layers.Dense(latent, activation=activation, dtype="float32", name="z")(flat)
+    return keras.Model(image, z, name=name)
