@@ -1,0 +1,155 @@
+"""A GAN from a latent code to healthy images, with an encoder trained after it where asked for.
+
+AnoGAN and f-AnoGAN share it; they differ in how they find the code of a scan.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from keras import ops
+
+from anogan.detector import Detector
+from ganatomy.game import Batch, Critic, Noise, Player, Stage
+from ganatomy.networks import (
+    dcgan_critic,
+    dcgan_generator,
+    encoder,
+    residual_critic,
+    residual_generator,
+)
+from ganatomy.objectives import gradient_penalty, objective
+
+Tensor = Any
+
+
+class LatentGAN(Detector):
+    """Generator and critic on healthy samples; then, with both frozen, an encoder.
+
+    Args:
+        shape: of one sample, (*size, channels).
+        latent: length of the code z ~ N(0, I).
+        width: channels of the widest-resolution block of generator and critic.
+        network: "dcgan" (Radford 2016) or "residual" (Gulrajani 2017).
+        adversary: the adversarial objective, a name of `ganatomy.objectives.objective`.
+        critic_updates: critic steps a generator step.
+        critic_norm: normalisation in the critic, None under a gradient penalty.
+        clip: weight clipping of the critic (Arjovsky 2017), or None.
+        features: which block of the critic gives the features f.
+        encoding: how the encoder learns: "izi" (image to z to image), "ziz" (z to image to z),
+            "izi_f" (izi with the critic's features), or None for no encoder.
+        kappa: weight of the feature residual in the encoder's loss and in the score.
+        chunk: samples in one pass of scoring.
+        **game: `term_weights`, `optimizers`, `averages` of `AdversarialModel`.
+    """
+
+    default_weights: ClassVar[dict[str, Any]] = {"critic/penalty": 0.0}
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        latent: int = 128,
+        width: int = 64,
+        network: Literal["dcgan", "residual"] = "residual",
+        adversary: str = "wasserstein",
+        critic_updates: int = 5,
+        critic_norm: str | None = "layer",
+        clip: float | None = None,
+        features: str | int = "last",
+        encoding: Literal["izi", "ziz", "izi_f"] | None = "izi_f",
+        kappa: float = 1.0,
+        chunk: int = 32,
+        **game: Any,
+    ):
+        super().__init__(**game)
+        if encoding not in ("izi", "ziz", "izi_f", None):
+            raise ValueError(f"encoding {encoding!r} is none of izi, ziz, izi_f")
+        self.shape = tuple(shape)
+        self.latent, self.width, self.network_kind = latent, width, network
+        self.adversary = objective(adversary)
+        self.critic_updates, self.critic_norm, self.clip = critic_updates, critic_norm, clip
+        self.features, self.encoding, self.kappa, self.chunk = features, encoding, kappa, chunk
+        self.assemble()
+
+    @property
+    def noise(self) -> dict[str, Noise]:
+        return {"z": Noise("normal", (self.latent,)), "mix": Noise("uniform")}
+
+    def build_networks(self) -> dict:
+        residual = self.network_kind == "residual"
+        make_generator = residual_generator if residual else dcgan_generator
+        make_critic = residual_critic if residual else dcgan_critic
+        networks = {
+            "generator": make_generator(self.shape, self.latent, width=self.width),
+            "critic": make_critic(
+                self.shape, width=self.width, norm=self.critic_norm, features=self.features
+            ),
+        }
+        if self.encoding:
+            networks["encoder"] = encoder(
+                self.shape, self.latent, kind=self.network_kind, width=self.width
+            )
+        return networks
+
+    def stages(self) -> list[Stage]:
+        adversarial = Stage(
+            "adversarial",
+            Critic("critic", self.critic_terms, updates=self.critic_updates, clip=self.clip),
+            Player("generator", self.generator_terms),
+        )
+        if not self.encoding:
+            return [adversarial]
+        learn_code = Stage("encoder", Player("encoder", self.encoder_terms), play=self.play_encoder)
+        return [adversarial, learn_code]
+
+    # The adversarial stage -----------------------------------------------------------------
+
+    def play(self, batch: Batch) -> Tensor:
+        return self.networks["generator"](batch["z"], training=True)
+
+    def critic_terms(self, batch: Batch, fake: Tensor) -> dict:
+        critic, real = self.networks["critic"], batch["scan"]
+
+        def logit(x):
+            return critic(x, training=True)["logit"]
+
+        return {
+            "adversarial": self.adversary.critic(logit(real), logit(fake)),
+            "penalty": lambda: gradient_penalty(logit, real, fake, batch["mix"]),
+        }
+
+    def generator_terms(self, batch: Batch, fake: Tensor) -> dict:
+        logit = self.networks["critic"](fake, training=True)["logit"]
+        return {"adversarial": self.adversary.generator(logit)}
+
+    # The encoder's stage: generator and critic frozen, in inference mode ---------------------
+
+    def play_encoder(self, batch: Batch) -> dict:
+        encode, generate = self.networks["encoder"], self.network("generator")
+        if self.encoding == "ziz":
+            return {"code": encode(generate(batch["z"], training=False), training=True)}
+        return {"image": generate(encode(batch["scan"], training=True), training=False)}
+
+    def encoder_terms(self, batch: Batch, played: dict) -> dict:
+        """izi: ‖x − G(E(x))‖²/n; ziz: ‖z − E(G(z))‖²/d; izi_f adds κ ‖f(x) − f(G(E(x)))‖²/n_f.
+
+        Reference: Schlegl et al. 2019, equations 3, 4 and 6.
+        """
+        if self.encoding == "ziz":
+            return {"code": mean_square(batch["z"] - played["code"])}
+        terms = {"image": mean_square(batch["scan"] - played["image"])}
+        if self.encoding == "izi_f":
+            terms["features"] = self.kappa * self.feature_residual(batch["scan"], played["image"])
+        return terms
+
+    def feature_residual(self, x: Tensor, y: Tensor) -> Tensor:
+        """Mean squared difference of the critic's features, [B]."""
+        critic = self.network("critic")
+        return mean_square(
+            critic(x, training=False)["features"] - critic(y, training=False)["features"]
+        )
+
+
+def mean_square(x: Tensor) -> Tensor:
+    """Mean of squares over all axes but the first, [B]."""
+    return ops.mean(ops.square(x), axis=tuple(range(1, len(x.shape))))

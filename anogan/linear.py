@@ -1,0 +1,62 @@
+"""The linear control: principal components through the same pipeline as any network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from anogan.detector import Detector
+from ganatomy.game import Stage
+
+Tensor = Any
+
+
+class Linear(Detector):
+    """Principal components of healthy samples; what they do not span is the residual.
+
+    Not a game: `solve` fits it in closed form. It stands beside every network, since what is done
+    with a residual decides more than where it comes from.
+
+    Args:
+        shape: of one sample, (*size, channels).
+        components: how many are kept; 0 leaves the healthy mean alone.
+        chunk: samples in one pass of scoring.
+    """
+
+    def __init__(self, shape: tuple[int, ...], components: int = 4, chunk: int = 32, **game: Any):
+        super().__init__(**game)
+        self.shape, self.components, self.chunk = tuple(shape), components, chunk
+        self.assemble()
+
+    def build_networks(self) -> dict[str, keras.Model]:
+        x = keras.Input(self.shape)
+        # No components: a code of length 1 that is always 0.
+        code = keras.layers.Dense(max(self.components, 1), name="code")(keras.layers.Flatten()(x))
+        flat = keras.layers.Dense(int(np.prod(self.shape)), name="image")(code)
+        image = keras.layers.Reshape(self.shape)(flat)
+        return {"projection": keras.Model(x, {"image": image, "code": code}, name="projection")}
+
+    def stages(self) -> list[Stage]:
+        return []
+
+    def solve(self, samples: np.ndarray) -> None:
+        """Fit on healthy samples [n, *size, channels], n > components."""
+        from sklearn.decomposition import PCA
+
+        flat = np.asarray(samples, np.float32).reshape(len(samples), -1)
+        if len(flat) <= self.components:
+            raise ValueError(f"{len(flat)} samples are too few for {self.components} components")
+        pca = PCA(max(self.components, 1), svd_solver="full").fit(flat)
+        basis = pca.components_ if self.components else 0.0 * pca.components_
+        projection = self.networks["projection"]
+        projection.get_layer("code").set_weights([basis.T, -pca.mean_ @ basis.T])
+        projection.get_layer("image").set_weights([basis, pca.mean_])
+
+    def examine(self, x: Tensor, start: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        projected = self.networks["projection"](x)
+        image = projected["image"]
+        score = ops.mean(ops.abs(x - image), axis=tuple(range(1, len(x.shape))))
+        return image, score, projected["code"]

@@ -1,0 +1,93 @@
+"""From residual to map and score: the same for every detector, fitted on healthy scans.
+
+What is done with the residual decides more than the network that left it: ribs and edges
+that do not quite match average out under a blur of the signed residual, an opacity stays.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+from scipy.ndimage import gaussian_filter
+
+
+class Postprocessing(BaseModel):
+    """Settings of the way from residual to score, and what was fitted on healthy scans.
+
+    The map is |blur(x − x̂)| / rms, with rms what the blurred residual of held-out healthy scans
+    shows at each pixel; the score is the mean of its highest `top` share inside the border.
+
+    Attributes:
+        smooth: standard deviation of the Gaussian blur, as a fraction of the shorter side; 0: none.
+        healthy_map: divide by the healthy root mean square at each pixel.
+        border: share of every side left out of the score.
+        top: share of the pixels, the highest, whose mean is the score; 1 is all.
+        score: "map", or "paper" for the score of the method's paper.
+        slices: share of a volume's slices, the highest, whose mean is the volume's score
+            (2D models only); 1 is all.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    smooth: float = Field(1 / 16, ge=0, le=0.5)
+    healthy_map: bool = True
+    border: float = Field(0.0, ge=0, lt=0.5)
+    top: float = Field(1.0, gt=0, le=1)
+    score: Literal["map", "paper"] = "map"
+    slices: float = Field(0.1, gt=0, le=1)
+
+    _rms: np.ndarray | None = None
+
+    def fit(self, residuals: np.ndarray) -> Postprocessing:
+        """Learn the healthy root mean square from residuals [n, *size] of held-out healthy scans."""
+        if self.healthy_map:
+            # In float64 and one sample at a time: the archive may be large.
+            square = np.zeros(residuals.shape[1:])
+            for residual in residuals:
+                square += np.square(self._blur(residual), dtype=np.float64)
+            rms = np.sqrt(square / len(residuals))
+            # Where healthy scans never differ (padding, air) a tiny residual is not an anomaly.
+            self._rms = np.maximum(rms, 0.1 * np.median(rms) + 1e-6).astype(np.float32)
+        return self
+
+    def maps(self, residuals: np.ndarray) -> np.ndarray:
+        """Anomaly maps [n, *size] ≥ 0 of signed residuals [n, *size].
+
+        Raises:
+            ValueError: the healthy map is asked for and was not fitted.
+        """
+        if self.healthy_map and self._rms is None:
+            raise ValueError("the healthy map is not fitted; calibrate the model first")
+        maps = np.stack([np.abs(self._blur(residual)) for residual in residuals])
+        return maps / self._rms if self.healthy_map else maps
+
+    def scores(self, maps: np.ndarray) -> np.ndarray:
+        """One score a sample, [n], of maps [n, *size]."""
+        inner = tuple(slice(n, side - n) for side, n in self._margins(maps.shape[1:]))
+        return np.array([highest(one[inner], self.top) for one in maps])
+
+    def volume_score(self, scores: np.ndarray) -> float:
+        """A volume's score from those of its slices: the mean of the highest share."""
+        return highest(scores, self.slices)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """What was fitted, by name."""
+        return {} if self._rms is None else {"rms": self._rms}
+
+    def load_state(self, state: dict[str, np.ndarray]) -> Postprocessing:
+        self._rms = state.get("rms")
+        return self
+
+    def _blur(self, residual: np.ndarray) -> np.ndarray:
+        sigma = self.smooth * min(residual.shape)
+        return gaussian_filter(residual, sigma, mode="nearest") if sigma else residual
+
+    def _margins(self, size: tuple[int, ...]) -> list[tuple[int, int]]:
+        return [(side, int(self.border * side)) for side in size]
+
+
+def highest(values: np.ndarray, share: float) -> float:
+    """Mean of the highest share of the values, at least of one."""
+    flat = np.sort(np.asarray(values, np.float64), axis=None)
+    return float(flat[-max(1, round(share * flat.size)) :].mean())

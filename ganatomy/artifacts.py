@@ -1,0 +1,186 @@
+"""A trained model on disk: configuration, weights, fitted arrays and a card.
+
+    config.json          what it is, how it was made and what it was measured to do
+    weights/NAME.weights.h5   one file a network
+    arrays.npz           what was fitted beside the networks (templates, healthy maps, scores)
+    model_card.md        for people
+    history.csv          losses by step
+    MLmodel, …           what makes the folder an MLflow model (ganatomy.serving)
+
+Loading reads configuration and weights and never runs code from the folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganatomy.registry import Preset, model_class
+
+FORMAT = 1
+LIBRARIES = ("ganatomy", "tensorflow", "keras", "numpy", "pydicom", "nibabel", "scikit-image")
+
+
+class ArtifactError(ValueError):
+    """Why a folder or URI is not a trained model, in one line."""
+
+
+@dataclass
+class Artifact:
+    """A trained model and all that belongs to it.
+
+    Attributes:
+        preset: the recipe as it was run, overrides included.
+        model: the trained `AdversarialModel`.
+        shape: of one sample, (*size, channels).
+        arrays: fitted arrays by `room/name`.
+        facts: what else config.json holds: seed, data, measures, calibration.
+    """
+
+    preset: Preset
+    model: Any
+    shape: tuple[int, ...]
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def room(self, name: str) -> dict[str, np.ndarray]:
+        """The arrays of one room, their names without it."""
+        return {
+            key.partition("/")[2]: array
+            for key, array in self.arrays.items()
+            if key.startswith(name + "/")
+        }
+
+
+def build_model(preset: Preset, shape: tuple[int, ...], seed: int = 0) -> Any:
+    """The untrained model of a preset; weights are a function of the seed."""
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    try:
+        return model_class(preset.model)(shape=tuple(shape), **preset.hyperparameters)
+    except TypeError as error:
+        raise ArtifactError(f"{preset.name}: a hyperparameter does not fit: {error}") from error
+
+
+def save(artifact: Artifact, folder: Path) -> None:
+    """Write configuration, weights and arrays; each file appears whole or not at all."""
+    folder = Path(folder)
+    (folder / "weights").mkdir(parents=True, exist_ok=True)
+    for name in artifact.model.networks:
+        file = folder / "weights" / f"{name}.weights.h5"
+        aside = file.with_name(f"part-{name}.weights.h5")
+        artifact.model.network(name).save_weights(aside)
+        os.replace(aside, file)
+    aside = folder / "part-arrays.npz"
+    np.savez_compressed(aside, **artifact.arrays)
+    os.replace(aside, folder / "arrays.npz")
+    config = {
+        "format": FORMAT,
+        "preset": artifact.preset.model_dump(),
+        "shape": list(artifact.shape),
+        "networks": sorted(artifact.model.networks),
+        "versions": {name: _version(name) for name in LIBRARIES},
+        **artifact.facts,
+    }
+    write_whole(folder / "config.json", json.dumps(config, indent=2, allow_nan=False))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file aside and move it into place."""
+    aside = path.with_name("part-" + path.name)
+    aside.write_text(text)
+    os.replace(aside, path)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.json of a model folder.
+
+    Raises:
+        ArtifactError: it is missing, broken or of a format that this version cannot read.
+    """
+    file = Path(folder) / "config.json"
+    if not file.is_file():
+        raise ArtifactError(f"{folder}: not a trained model (no config.json)")
+    try:
+        config = json.loads(file.read_text())
+        written = config["format"]
+    except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"{file}: not the configuration of a trained model") from error
+    if written != FORMAT:
+        writer = config.get("versions", {}).get("ganatomy", "of its time")
+        raise ArtifactError(
+            f"{folder}: written in format {written}, this version reads {FORMAT}: use ganatomy "
+            f"{writer} or train again"
+        )
+    return config
+
+
+def load(uri: str | Path) -> Artifact:
+    """Load a trained model.
+
+    Args:
+        uri: a folder or any MLflow URI (`runs:/…`, `models:/…@alias`).
+
+    Raises:
+        ArtifactError: there is no such model, or it is not whole.
+    """
+    folder = local_folder(uri)
+    config = read_config(folder)
+    known = {"format", "preset", "shape", "networks", "versions"}
+    preset = Preset(**config["preset"])
+    model = build_model(preset, tuple(config["shape"]))
+    for name, network in model.networks.items():
+        file = folder / "weights" / f"{name}.weights.h5"
+        if not file.is_file():
+            raise ArtifactError(f"{folder}: weights/{file.name} is missing")
+        try:
+            network.load_weights(file)
+        except (OSError, ValueError, KeyError) as error:
+            raise ArtifactError(
+                f"{file}: not the weights of {preset.model} as configured"
+            ) from error
+    # What was saved is the average where there is one; nothing is averaged any more.
+    for name, average in model.averages.items():
+        average.set_weights(model.networks[name].get_weights())
+    with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    facts = {key: value for key, value in config.items() if key not in known}
+    return Artifact(preset, model, tuple(config["shape"]), arrays, facts)
+
+
+def local_folder(uri: str | Path) -> Path:
+    """The folder of a model on this machine; an MLflow URI is downloaded.
+
+    Raises:
+        ArtifactError: nothing is there.
+    """
+    text = str(uri)
+    if not text.startswith(("runs:/", "models:/", "mlflow-artifacts:/")):
+        folder = Path(uri)
+        if not folder.is_dir():
+            raise ArtifactError(f"{uri}: no such model folder")
+        return folder
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    from ganatomy.tracking import use_default_store
+
+    use_default_store()
+    try:
+        return Path(mlflow.artifacts.download_artifacts(text))
+    except (MlflowException, OSError) as error:
+        raise ArtifactError(f"{uri}: the tracking server has no such model") from error
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"

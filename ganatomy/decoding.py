@@ -1,0 +1,110 @@
+"""Many files to prepared samples, in worker processes: one file can end a worker, not the run."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import TimeoutError
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from ganatomy.scans import Prepared, Preprocessing, Scan, ScanError, read_scan
+
+# A folder shorter than this is read in the process itself: starting workers costs seconds.
+FEW = 12
+
+
+class Decoded(NamedTuple):
+    """One scan as a model sees it, or why it cannot be had."""
+
+    path: Path
+    scan: Scan | None
+    prepared: Prepared | None
+    error: ScanError | None
+
+
+def decode(
+    paths: Iterable[Path],
+    preprocessing: Preprocessing,
+    *,
+    window: bool = False,
+    workers: int | None = None,
+    timeout: float = 120.0,
+    memory: int = 8 << 30,
+) -> Iterator[Decoded]:
+    """Read and prepare scans, in order, a few ahead of the reader.
+
+    Args:
+        paths: files and series folders.
+        preprocessing: a fitted preprocessing.
+        window: whether DICOM's VOI window is applied.
+        workers: processes; 0 reads in this one. As many as processors where None, and none for
+            a handful of scans.
+        timeout: seconds after which a scan is given up and its worker ended.
+        memory: bytes of address space that a worker may take.
+
+    Yields:
+        A `Decoded` for every path; a scan that is refused, takes too long or ends its worker
+        comes with its `ScanError` and stops nothing.
+    """
+    paths = iter(paths)
+    head = list(islice(paths, FEW))
+    if workers is None:
+        workers = 0 if len(head) < FEW else len(os.sched_getaffinity(0))
+    if not workers:
+        for path in head:
+            yield _decode_one(path, preprocessing, window)
+        for path in paths:
+            yield _decode_one(path, preprocessing, window)
+        return
+
+    from pebble import ProcessExpired, ProcessPool
+
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["ganatomy.decoding"])
+    with ProcessPool(
+        max_workers=workers, initializer=_limit_memory, initargs=[memory], context=context
+    ) as pool:
+        waiting: deque = deque()
+
+        def put(path: Path) -> None:
+            future = pool.schedule(_decode_one, [path, preprocessing, window], timeout=timeout)
+            waiting.append((path, future))
+
+        for path in head[: 4 * workers]:
+            put(path)
+        rest = iter(head[4 * workers :])
+        while waiting:
+            path, future = waiting.popleft()
+            try:
+                yield future.result()
+            except TimeoutError:
+                problem = f"was not decoded within {timeout:.0f} seconds"
+                yield Decoded(path, None, None, ScanError(path, problem, "a scan of usual size"))
+            except (ProcessExpired, MemoryError):
+                problem = "ended the process that decoded it"
+                yield Decoded(path, None, None, ScanError(path, problem, "an intact scan"))
+            following = next(rest, None) or next(paths, None)
+            if following is not None:
+                put(following)
+
+
+def _decode_one(path: Path, preprocessing: Preprocessing, window: bool) -> Decoded:
+    try:
+        scan = read_scan(path, window=window)
+        return Decoded(path, scan, preprocessing.apply(scan), None)
+    except ScanError as error:
+        return Decoded(path, None, None, error)
+    except MemoryError:
+        return Decoded(path, None, None, ScanError(path, "needs too much memory", "a smaller scan"))
+
+
+def _limit_memory(limit: int) -> None:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    # One scan a worker at a time: threads inside would only compete.
+    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"

@@ -1,0 +1,212 @@
+"""Models and presets by name, from every installed package.
+
+A preset is a YAML file in a folder that a package names in the entry-point group
+`ganatomy.presets`; a task's face (what scores, registers, translates) is a class named in
+the group `ganatomy.tasks`. Nothing here imports a model before it is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+
+class PresetError(ValueError):
+    """What is wrong with a name, a preset or a setting, in one line."""
+
+
+class Training(BaseModel):
+    """How long and on what a preset trains.
+
+    Attributes:
+        batch_size: global; every replica takes its share.
+        steps: by stage.
+        every: steps between two reports, checkpoints and logged points.
+        augment: settings of `ganatomy.augment.Augment`.
+        holdout: share of the patients kept back to calibrate on.
+        dtype: "float32" or "mixed_bfloat16".
+        jit_compile: whether XLA compiles a step; never left to chance.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    batch_size: int = Field(32, gt=0)
+    steps: dict[str, int] = {}
+    every: int = Field(100, gt=0)
+    augment: dict[str, Any] = {}
+    holdout: float = Field(0.15, ge=0, lt=1)
+    dtype: Literal["float32", "mixed_bfloat16"] = "float32"
+    jit_compile: bool = False
+
+
+class Preset(BaseModel):
+    """A whole recipe: data, never code.
+
+    Attributes:
+        name: what the command line calls it (the file's stem).
+        title: one line.
+        task: "detect", ...
+        model: import path `package.module:Class`.
+        rank: 2 or 3.
+        roles: what each role of the table holds.
+        paper: the reference.
+        cost: what it takes, on which machine.
+        preprocessing: settings of `ganatomy.scans.Preprocessing`.
+        postprocessing: settings of the task's own, e.g. how a residual becomes a score.
+        hyperparameters: arguments of the model.
+        training: settings of `Training`.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    name: str
+    title: str
+    task: str
+    model: str
+    rank: Literal[2, 3]
+    roles: dict[str, str]
+    paper: str
+    cost: str
+    preprocessing: dict[str, Any]
+    postprocessing: dict[str, Any] = {}
+    hyperparameters: dict[str, Any] = {}
+    training: Training = Training()
+
+    def set(self, assignments: Sequence[str]) -> Preset:
+        """A copy with `key=value` settings; values are YAML.
+
+        A key is a dotted path (`training.steps.adversarial`) or starts at a setting of one of
+        the sections (`batch_size`, `latent`, `term_weights.critic/penalty`).
+
+        Raises:
+            PresetError: no such setting, or a value that does not fit.
+        """
+        tree = self.model_dump()
+        sections = ("training", "hyperparameters", "preprocessing", "postprocessing")
+        for assignment in assignments:
+            key, equals, text = assignment.partition("=")
+            if not equals:
+                raise PresetError(f"--set {assignment}: expected key=value")
+            path = key.split(".")
+            if path[0] not in sections:
+                homes = [s for s in sections if path[0] in self._settings(s)]
+                if not homes:
+                    known = sorted({name for s in sections for name in self._settings(s)})
+                    raise PresetError(
+                        f"--set {key}: {self.name} has no such setting; it has {', '.join(known)}"
+                    )
+                path = [homes[0], *path]
+            elif len(path) < 2 or path[1] not in self._settings(path[0]):
+                known = ", ".join(sorted(self._settings(path[0])))
+                raise PresetError(f"--set {key}: no such setting; {path[0]} has {known}")
+            node = tree
+            for part in path[:-1]:
+                node = node.setdefault(part, {})
+                if not isinstance(node, dict):
+                    raise PresetError(f"--set {key}: {part} holds a value, not settings")
+            try:
+                node[path[-1]] = yaml.safe_load(text)
+            except yaml.YAMLError as error:
+                raise PresetError(f"--set {key}: the value is not YAML") from error
+        try:
+            return Preset(**tree)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise PresetError(f"--set {where}: {first['msg']}") from error
+
+    def _settings(self, section: str) -> set[str]:
+        """The settings that a section takes: those of its class, and those the preset holds."""
+        present = getattr(self, section)
+        if section == "training":
+            return set(Training.model_fields)
+        if section == "preprocessing":
+            from ganatomy.scans import Preprocessing
+
+            return set(Preprocessing.model_fields)
+        if section == "hyperparameters":
+            return set(present) | settings_of(model_class(self.model))
+        return set(present) | set(getattr(face(self.task), "settings", ()))
+
+
+def settings_of(model: type) -> set[str]:
+    """The names of a model's constructor arguments, those of its bases included."""
+    import inspect
+
+    names: set[str] = set()
+    for base in model.__mro__:
+        if base.__module__.startswith(("keras", "builtins")):
+            break
+        if "__init__" in vars(base):
+            signature = inspect.signature(vars(base)["__init__"])
+            names |= {
+                p.name
+                for p in signature.parameters.values()
+                if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != "self"
+            }
+    return names - {"name", "shape"}
+
+
+@cache
+def presets() -> dict[str, Preset]:
+    """Every preset of every installed package, by name.
+
+    Raises:
+        PresetError: two packages use one name, or a file is not a preset.
+    """
+    found: dict[str, Preset] = {}
+    homes: dict[str, str] = {}
+    for entry in importlib.metadata.entry_points(group="ganatomy.presets"):
+        for file in sorted(files(entry.value).iterdir(), key=lambda f: f.name):
+            name, _, kind = file.name.rpartition(".")
+            if kind != "yaml":
+                continue
+            if name in found:
+                raise PresetError(
+                    f"two packages have a preset {name!r}: {homes[name]} and {entry.value}"
+                )
+            try:
+                found[name] = Preset(name=name, **yaml.safe_load(file.read_text()))
+            except (ValidationError, TypeError, yaml.YAMLError) as error:
+                raise PresetError(f"{entry.value}/{file.name} is not a preset: {error}") from error
+            homes[name] = entry.value
+    return found
+
+
+def preset(name: str) -> Preset:
+    """The preset of a name.
+
+    Raises:
+        PresetError: there is none; the nearest names are listed.
+    """
+    import difflib
+
+    known = presets()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 3, 0.4) or sorted(known)
+        raise PresetError(f"no model or preset {name!r}; near it: {', '.join(near)}")
+    return known[name]
+
+
+def model_class(path: str) -> type:
+    """The class of a model, by the import path of an installed preset.
+
+    A configuration file cannot name any class: only what an installed package offers as a
+    preset's model is imported.
+    """
+    if path not in {known.model for known in presets().values()}:
+        raise PresetError(f"no installed package offers the model {path!r}")
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def face(task: str) -> Any:
+    """The class that does a task with a trained model, e.g. AnomalyScorer for "detect"."""
+    for entry in importlib.metadata.entry_points(group="ganatomy.tasks", name=task):
+        return entry.load()
+    raise PresetError(f"no installed package does the task {task!r}")

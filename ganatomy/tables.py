@@ -1,0 +1,322 @@
+"""The data table: a row is a sample, a column is a role; and the batches that a game trains on."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ganatomy.scans import find_scans
+
+ATTRIBUTES = ("label", "patient")
+
+
+class TableError(ValueError):
+    """What is wrong with a data table, in one line."""
+
+
+@dataclass
+class Table:
+    """Paths by role, and what is known about each row of the first role.
+
+    Args:
+        paths: by role; joined roles have equal lengths and the same order.
+        names: one a row of the first role, short and unique: what results are called by.
+        label: 0 healthy, 1 abnormal, one a row; None where unknown.
+        patient: whose scan it is, one a row; None where unknown.
+    """
+
+    paths: dict[str, list[Path]]
+    names: list[str]
+    label: np.ndarray | None = None
+    patient: np.ndarray | None = None
+    groups: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def first(self) -> list[Path]:
+        return next(iter(self.paths.values()))
+
+    def rows(self, which: np.ndarray) -> Table:
+        """The rows that a boolean mask or an index array names (all roles joined)."""
+        index = np.arange(len(self))[which]
+
+        def of(values):
+            return None if values is None else values[index]
+
+        return Table(
+            {role: [paths[i] for i in index] for role, paths in self.paths.items()},
+            [self.names[i] for i in index],
+            of(self.label),
+            of(self.patient),
+            self.groups.iloc[index] if len(self.groups) else self.groups,
+        )
+
+
+def read_table(specs: Sequence[str], roles: Mapping[str, str]) -> Table:
+    """The table that the command line names.
+
+    Args:
+        specs: one folder or file (every scan below it, as the first role), one CSV whose columns
+            are roles (and `label`, `patient`, groups), or `ROLE=GLOB` for each role, where the key
+            of a row is what the stars matched.
+        roles: the model's roles, "joined" (paired by key) or "independent".
+
+    Raises:
+        TableError: a role is missing or unknown, nothing was found, or keys do not pair.
+    """
+    first = next(iter(roles))
+    named = [spec.partition("=") for spec in specs]
+    if specs and all(role in roles and equals for role, equals, _ in named):
+        return _from_globs({role: pattern for role, _, pattern in named}, roles)
+    if len(specs) == 1 and specs[0].endswith(".csv"):
+        return _from_csv(Path(specs[0]), roles)
+    unknown = [role for role, equals, _ in named if equals and not Path(role + "=").exists()]
+    if unknown and not any(Path(spec).exists() for spec in specs):
+        raise TableError(f"no role {unknown[0]!r}; the model's roles are {', '.join(roles)}")
+    if set(roles) != {first}:
+        raise TableError(
+            f"the model needs the roles {', '.join(roles)}: give a CSV with these columns, or "
+            f"one ROLE=GLOB for each"
+        )
+    paths: list[Path] = []
+    names: list[str] = []
+    for spec in specs:
+        root = Path(spec)
+        if not root.exists():
+            raise TableError(f"{spec}: no such file or folder")
+        found = find_scans(root)
+        if not found:
+            raise TableError(f"{spec}: no scans below it")
+        paths += found
+        names += [_name(path, root) for path in found]
+    return Table({first: paths}, _unique(names))
+
+
+def read_labelled_table(specs: Sequence[str], roles: Mapping[str, str]) -> Table:
+    """A table of healthy and abnormal scans: a CSV with `label`, or a folder of folders.
+
+    In a folder the subfolder `normal` is healthy and every other subfolder abnormal; a folder
+    without `normal` is healthy altogether.
+    """
+    table = read_table(specs, roles)
+    if table.label is None and len(specs) == 1 and (Path(specs[0]) / "normal").is_dir():
+        root = Path(specs[0])
+        kinds = [path.relative_to(root).parts[0] for path in table.first]
+        table.label = np.array([kind != "normal" for kind in kinds], int)
+        table.groups = pd.DataFrame({"folder": kinds})
+    return table
+
+
+def _from_csv(path: Path, roles: Mapping[str, str]) -> Table:
+    if not path.is_file():
+        raise TableError(f"{path}: no such table")
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    missing = [role for role in roles if role not in frame]
+    if missing:
+        raise TableError(
+            f"{path}: no column {missing[0]!r}; the model's roles are {', '.join(roles)}"
+        )
+    if not len(frame):
+        raise TableError(f"{path}: no rows")
+    first = next(iter(roles))
+    label = None
+    if "label" in frame:
+        if not frame["label"].isin(["0", "1"]).all():
+            raise TableError(f"{path}: column 'label' holds something other than 0 and 1")
+        label = frame["label"].to_numpy(int)
+    others = [c for c in frame if c not in roles and c not in ATTRIBUTES]
+    return Table(
+        {role: [path.parent / cell for cell in frame[role]] for role in roles},
+        _unique(list(frame[first])),
+        label,
+        frame["patient"].to_numpy(str) if "patient" in frame else None,
+        frame[others].reset_index(drop=True),
+    )
+
+
+def _from_globs(patterns: Mapping[str, str], roles: Mapping[str, str]) -> Table:
+    missing = [role for role in roles if role not in patterns]
+    if missing:
+        raise TableError(f"no --data {missing[0]}=GLOB; the roles are {', '.join(roles)}")
+    found: dict[str, dict[str, Path]] = {}
+    for role in roles:
+        pattern = patterns[role]
+        matcher = re.compile(
+            "".join(
+                "([^/]*)" if part == "*" else re.escape(part) for part in re.split(r"(\*)", pattern)
+            )
+        )
+        found[role] = {}
+        for hit in sorted(glob.glob(pattern)):
+            match = matcher.fullmatch(hit)
+            if match:
+                key = "/".join(match.groups()) or Path(hit).name
+                found[role][key] = Path(hit)
+        if not found[role]:
+            raise TableError(f"{role}={pattern}: nothing matches")
+    joined = [role for role, how in roles.items() if how == "joined"]
+    keys = sorted(found[joined[0]]) if joined else []
+    for role in joined:
+        odd = set(keys) ^ set(found[role])
+        if odd:
+            raise TableError(
+                f"{len(odd)} keys have no partner between {joined[0]} and {role}, "
+                f"{sorted(odd)[0]!r} for one"
+            )
+    paths = {
+        role: [found[role][k] for k in (keys if role in joined else sorted(found[role]))]
+        for role in roles
+    }
+    first = next(iter(roles))
+    return Table(paths, keys if first in joined else sorted(found[first]))
+
+
+def _name(path: Path, root: Path) -> str:
+    return path.name if path == root else path.relative_to(root).as_posix()
+
+
+def _unique(names: list[str]) -> list[str]:
+    """Names made unique by a number, should two folders hold the same one."""
+    seen: dict[str, int] = {}
+    result = []
+    for name in names:
+        count = seen[name] = seen.get(name, 0) + 1
+        result.append(name if count == 1 else f"{name}#{count}")
+    return result
+
+
+def split(table: Table, fraction: float, seed: int) -> tuple[Table, Table]:
+    """Two tables, by patient where patients are known; the second holds about `fraction`.
+
+    Which side a patient falls on depends on (seed, the patient's or scan's name) alone, so
+    that a scan more in the folder moves no other.
+    """
+    import hashlib
+
+    who = table.patient if table.patient is not None else np.array(table.names)
+    draw = {
+        name: int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:8], "big")
+        for name in set(who)
+    }
+    order = sorted(draw, key=lambda name: draw[name])
+    held = set(order[: round(fraction * len(order))])
+    mask = np.array([name in held for name in who])
+    return table.rows(~mask), table.rows(mask)
+
+
+def batches(
+    arrays: Mapping[str, np.ndarray],
+    noise: Mapping[str, Any],
+    *,
+    roles: Mapping[str, str],
+    batch_size: int,
+    updates: int,
+    first_step: int,
+    steps: int,
+    seed: int,
+    augment: Any = None,
+):
+    """The batches of steps `first_step` to `steps`, as a tf.data.Dataset.
+
+    An element is one step: a dict by role and noise, [batch_size, updates, ...] float32.
+    Order, augmentation and noise are functions of (seed, step, place in the global batch), so a
+    resumed run sees what an unbroken one would, whatever the number of replicas.
+
+    Args:
+        arrays: by role, [N, ...] (a memory map is read a batch at a time).
+        noise: by name, `ganatomy.game.Noise`.
+        roles: "joined" roles share one order; every other has its own.
+        augment: `augment({role: [n, ...]}, seed) -> same`, or None.
+
+    Raises:
+        TableError: fewer samples than one batch.
+    """
+    import tensorflow as tf
+
+    for role, array in arrays.items():
+        if len(array) < batch_size:
+            raise TableError(
+                f"{len(array)} samples of {role} are fewer than one batch of {batch_size}: "
+                f"give more, or --set batch_size={len(array)}"
+            )
+    count = batch_size * updates
+
+    def order(size: int, stream: int, step):
+        place = step * count + tf.range(count, dtype=tf.int64)
+        epoch, within = place // size, place % size
+        seeds = tf.stack(
+            [tf.fill([count], tf.constant(v, tf.int64)) for v in (seed, stream)] + [epoch], axis=1
+        )
+        return tf.random.experimental.index_shuffle(
+            within, tf.cast(seeds, tf.uint32), tf.constant(size - 1, tf.int64)
+        )
+
+    def gather(array: np.ndarray, index):
+        sample = tf.numpy_function(
+            lambda i: np.asarray(array[i], np.float32), [index], tf.float32, stateful=False
+        )
+        sample.set_shape((count, *array.shape[1:]))
+        return sample
+
+    def one_step(step):
+        shared = None
+        batch = {}
+        for number, (role, array) in enumerate(arrays.items()):
+            if roles[role] == "joined":
+                shared = order(len(array), 0, step) if shared is None else shared
+                index = shared
+            else:
+                index = order(len(array), number + 1, step)
+            batch[role] = gather(array, index)
+        if augment is not None:
+            batch = augment(batch, tf.stack([tf.constant(seed, tf.int64), step]))
+        for number, (name, kind) in enumerate(sorted(noise.items())):
+            draw = {
+                "normal": tf.random.stateless_normal,
+                "uniform": tf.random.stateless_uniform,
+            }[kind.kind]
+            # The stream's number stands beside the seed, so that no two streams are one.
+            key = tf.stack([tf.constant(seed * 1009 + number + 1, tf.int64), step])
+            batch[name] = draw((count, *kind.shape), key)
+        return {
+            name: tf.reshape(value, (batch_size, updates, *value.shape[1:]))
+            for name, value in batch.items()
+        }
+
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    options.deterministic = True
+    return (
+        tf.data.Dataset.range(first_step, steps)
+        .map(one_step, num_parallel_calls=tf.data.AUTOTUNE)
+        .prefetch(4)
+        .with_options(options)
+    )
+
+
+def fingerprint(paths: Iterable[Path], *extra: str) -> str:
+    """A hash of files by name, size and time, and of whatever else decides their pixels."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    for path in paths:
+        members = sorted(path.iterdir()) if path.is_dir() else [path]
+        for member in members:
+            try:
+                stat = member.stat()
+                line = f"{member.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}\n"
+            except OSError:
+                line = f"{member}\0unreadable\n"
+            digest.update(line.encode())
+    for text in extra:
+        digest.update(b"\0" + text.encode())
+    return digest.hexdigest()[:32]
