@@ -1,0 +1,150 @@
+"""Open a DICOM file so that nothing in its header can hang, fill memory or leak."""
+
+import io
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydicom import dcmread
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+from ganatomy.scans.errors import ScanError
+from ganatomy.scans.safety import MAX_DEPTH, check_deflated, quiet
+
+LARGE = 65536  # bytes; longer values stay in the file until asked for
+PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+
+
+def open_dicom(source: Path | bytes, name: str, *, pixels: bool = True) -> Dataset:
+    """The data set of one DICOM image after the checks that come before decoding.
+
+    Args:
+        source: the file or its content.
+        name: what errors call it.
+        pixels: False reads up to the pixels only.
+
+    Raises:
+        ScanError: no preamble, damaged, nested too deeply, unfolding too far, not an image.
+    """
+    with quiet():
+        try:
+            _check_transfer(source, name)
+            stream = io.BytesIO(source) if isinstance(source, bytes) else source
+            dataset = dcmread(stream, defer_size=LARGE, stop_before_pixels=not pixels)
+        except ScanError:
+            raise
+        except (Exception, RecursionError) as error:
+            raise ScanError(name, "is a damaged DICOM file", "an intact data set") from error
+        _check_depth(dataset, name)
+    if "Rows" not in dataset or "Columns" not in dataset:
+        raise ScanError(name, "is DICOM but holds no image", "Rows, Columns and pixels")
+    return dataset
+
+
+def _check_transfer(source: Path | bytes, name: str) -> None:
+    """Find the transfer syntax without pydicom, which would inflate a deflated data set."""
+    stream = io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb")  # noqa: SIM115
+    with stream:
+        start = stream.read(LARGE)
+        syntax, end = _transfer_syntax(start)
+        if not syntax:
+            raise ScanError(name, "names no TransferSyntaxUID", "one in the file's meta header")
+        if syntax == DeflatedExplicitVRLittleEndian:
+            stream.seek(end)
+            check_deflated(name, stream.read())
+
+
+def _transfer_syntax(start: bytes) -> tuple[str, int]:
+    """The transfer syntax in the meta header (explicit little endian) and where that ends."""
+    syntax, at = "", 132
+    while at + 8 <= len(start) and start[at : at + 2] == b"\x02\x00":
+        element, vr = start[at + 2 : at + 4], start[at + 4 : at + 6]
+        if vr in (b"OB", b"UN", b"OW", b"SQ", b"UT", b"UC", b"UR"):
+            value, length = at + 12, int.from_bytes(start[at + 8 : at + 12], "little")
+        else:
+            value, length = at + 8, int.from_bytes(start[at + 6 : at + 8], "little")
+        if element == b"\x10\x00":
+            syntax = start[value : value + length].rstrip(b"\0 ").decode("ascii", "replace")
+        at = value + length
+    return syntax, at
+
+
+def _check_depth(dataset: Dataset, name: str) -> None:
+    """Walk the sequences level by level and stop at the bound; recursion would hang."""
+    level = [dataset]
+    for _ in range(MAX_DEPTH):
+        try:
+            level = [item for parent in level for item in _items(parent)]
+        except (Exception, RecursionError) as error:
+            raise ScanError(name, "has a damaged sequence", "an intact data set") from error
+        if not level:
+            return
+    raise ScanError(name, "nests its sequences too deeply", f"at most {MAX_DEPTH} levels")
+
+
+def _items(dataset: Dataset) -> Iterator[Dataset]:
+    for tag in list(dataset.keys()):
+        element = dataset.get_item(tag)
+        if element is None:
+            continue
+        # A private sequence stays raw (VR UN or None) until someone asks for it: nobody does.
+        if isinstance(element, RawDataElement) and element.VR != "SQ":
+            continue
+        if element.VR == "SQ":
+            value = dataset[tag].value
+            if isinstance(value, Sequence):
+                yield from value
+
+
+def light(dataset: Dataset) -> Dataset:
+    """The header kept with a scan: no pixels, and nothing long that stayed in the file."""
+    kept = Dataset()
+    for tag in list(dataset.keys()):
+        element = dataset.get_item(tag)
+        if element is None or tag.group in (0x7FE0, 0x6000) or tag.is_private:
+            continue
+        if isinstance(element, RawDataElement) and (element.value is None and element.length > 0):
+            continue
+        kept[tag] = element
+    kept.file_meta = dataset.file_meta
+    return kept
+
+
+def numbers(dataset: Dataset, keyword: str, count: int, name: str) -> list[float]:
+    """`count` finite numbers of one element.
+
+    Raises:
+        ScanError: missing, of another count, or not finite numbers.
+    """
+    try:
+        with quiet():
+            value = dataset[keyword].value
+        values = [float(v) for v in (value if count > 1 else [value])]
+    except Exception as error:
+        raise ScanError(name, f"{keyword} is missing or broken", f"{count} number(s)") from error
+    if len(values) != count or not all(math.isfinite(v) for v in values):
+        raise ScanError(name, f"{keyword} is broken", f"{count} finite number(s)")
+    return values
+
+
+def whole(dataset: Dataset, keyword: str, name: str, default: int | None = None) -> int:
+    """A whole number; `default` where the element is missing or empty."""
+    if default is not None and (keyword not in dataset or text(dataset, keyword) == ""):
+        return default
+    value = numbers(dataset, keyword, 1, name)[0]
+    if value != int(value):
+        raise ScanError(name, f"{keyword} is broken", "a whole number")
+    return int(value)
+
+
+def text(dataset: Dataset, keyword: str) -> str:
+    """A value as text, '' where it is missing, empty or unreadable."""
+    try:
+        with quiet():
+            value = dataset.get(keyword)
+    except Exception:
+        return ""
+    return "" if value is None else str(value)

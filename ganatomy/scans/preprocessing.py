@@ -1,0 +1,195 @@
+"""From any scan to the grid and range of a model; saved with the model as its settings."""
+
+from collections.abc import Iterable
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+
+from ganatomy.scans import alignment, framing
+from ganatomy.scans.errors import ScanError
+from ganatomy.scans.intensity import equalise, normalise, resolve_channels
+from ganatomy.scans.prepared import Prepared
+from ganatomy.scans.resample import along_axes, antialias, weights
+from ganatomy.scans.scan import Scan
+
+
+class Preprocessing(BaseModel):
+    """Scan to samples in [-1, 1], with the way back kept.
+
+    All geometry (orientation, margin, spacing, framing, size, alignment) is one index map and
+    one interpolation, with Gaussian anti-aliasing where it shrinks; pixel i is centred on
+    index i. A volume is normalised as a whole, also where a 2D model takes its slices.
+
+    Args:
+        rank: 2 for a model of pictures or slices, 3 for one of volumes.
+        size: the model's grid, `rank` numbers.
+        channels: 1 to 4.
+        orientation: 'RAS' turns volumes by the nearest permutation and flips: a 3D model's axes
+            run to the right, anterior and superior; a 2D model sees slices as radiologists do
+            (axial: rows to posterior, columns to the patient's left; coronal: inferior, left;
+            sagittal: inferior, posterior), slices in the order of RAS. None keeps the file's axes.
+        plane: which slices a 2D model takes of a volume; with orientation None sagittal,
+            coronal and axial are the first, second and third axis.
+        spacing: mm a model pixel, one number an axis; the grid is then centred on the scan,
+            cut or filled, and `framing` does not apply. None: `framing` decides.
+        window: values outside are clipped first (HU for CT).
+        equalise: clip limit of contrast-limited adaptive histogram equalisation, after shrinking
+            the longer side to `working_size`; None for none.
+        working_size: see `equalise`; images are never enlarged to it.
+        align: move and scale each scan to fit the training mean (see `fit`).
+        framing: 'stretch' scales each axis alone, 'fit' keeps the aspect and fills the rest,
+            'crop' keeps the aspect, covers the grid and cuts the rest.
+        normalise: 'range' minimum and maximum to ±1, 'percentile' 1st and 99th, 'contrast'
+            mean 0 and standard deviation 1, clipped to ±3 and divided by 3, 'window' the
+            window's ends to ±1.
+        grey: turn colour into luminance for a model of one channel.
+        margin: fraction cut off at each side before anything else.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rank: Literal[2, 3] = 2
+    size: tuple[int, ...] = (64, 64)
+    channels: int = Field(1, ge=1, le=4)
+    orientation: Literal["RAS"] | None = "RAS"
+    plane: Literal["axial", "coronal", "sagittal"] = "axial"
+    spacing: tuple[float, ...] | None = None
+    window: tuple[float, float] | None = None
+    equalise: float | None = Field(None, gt=0, le=1)
+    working_size: int = Field(224, ge=16, le=2048)
+    align: bool = False
+    framing: Literal["stretch", "fit", "crop"] = "stretch"
+    normalise: Literal["range", "percentile", "contrast", "window"] = "range"
+    grey: bool = False
+    margin: float = Field(0.0, ge=0, lt=0.5)
+
+    _template: np.ndarray | None = PrivateAttr(None)
+    _searched: np.ndarray | None = PrivateAttr(None)
+
+    @model_validator(mode="after")
+    def _agree(self):
+        if len(self.size) != self.rank or min(self.size) < 2:
+            raise ValueError(f"size needs {self.rank} numbers of 2 or more")
+        if self.spacing is not None and (len(self.spacing) != self.rank or min(self.spacing) <= 0):
+            raise ValueError(f"spacing needs {self.rank} positive numbers")
+        if self.window is not None and not self.window[0] < self.window[1]:
+            raise ValueError("window needs a low end below its high end")
+        if self.normalise == "window" and self.window is None:
+            raise ValueError("normalise: window needs a window")
+        if self.grey and self.channels != 1:
+            raise ValueError("grey is for models of one channel")
+        return self
+
+    @property
+    def template_(self) -> np.ndarray | None:
+        """Mean training image on the model's grid, float32 [*size]; None before `fit`."""
+        return self._template
+
+    def fit(self, scans: Iterable[Scan]) -> "Preprocessing":
+        """Learn the mean image that scans are aligned to; does nothing unless `align` is set.
+
+        The mean of the training scans as they are, then the mean after aligning each to it.
+
+        Args:
+            scans: healthy training scans, read once.
+
+        Raises:
+            ScanError: a scan that does not suit the model.
+            ValueError: no scans.
+        """
+        if not self.align:
+            return self
+        views = [self._view(self._prepare(scan)[0]).astype(np.float16) for scan in scans]
+        if not views:
+            raise ValueError("fit needs at least one scan")
+        searched = [alignment.search_image(view) for view in views]
+        first = np.mean(searched, axis=0)
+        total = np.zeros(self.size, np.float64)
+        for view, small in zip(views, searched, strict=True):
+            total += alignment.move(view.astype(np.float32), alignment.align(small, first))
+        self._set_template((total / len(views)).astype(np.float32))
+        return self
+
+    def state(self) -> dict[str, np.ndarray]:
+        """What `fit` learned, by name; empty where nothing is."""
+        return {} if self._template is None else {"template": self._template}
+
+    def load_state(self, state: dict[str, np.ndarray]) -> "Preprocessing":
+        """Take back what `state` gave.
+
+        Raises:
+            ValueError: arrays that do not belong to these settings.
+        """
+        if set(state) - {"template"}:
+            raise ValueError(f"unknown arrays: {sorted(set(state) - {'template'})}")
+        if "template" in state:
+            template = np.asarray(state["template"], np.float32)
+            if template.shape != self.size:
+                raise ValueError(f"template has shape {template.shape}, expected {self.size}")
+            self._set_template(template)
+        return self
+
+    def apply(self, scan: Scan) -> Prepared:
+        """Samples for the model.
+
+        Raises:
+            ScanError: wrong rank or channels, or nothing to see.
+            RuntimeError: `align` is set and `fit` was not called.
+        """
+        if not self.align:
+            samples, field, _ = self._prepare(scan)
+            return Prepared(samples, field)
+        if self._searched is None:
+            raise RuntimeError("align needs a template: call fit or load_state first")
+        samples, field, render = self._prepare(scan)
+        found = alignment.align(alignment.search_image(self._view(samples)), self._searched)
+        field = field.aligned(found)
+        return Prepared(render(field), field, found.astype(np.float32))
+
+    def _set_template(self, template: np.ndarray) -> None:
+        self._template = template
+        self._searched = alignment.search_image(template)
+
+    @staticmethod
+    def _view(samples: np.ndarray) -> np.ndarray:
+        # one alignment a scan: slices of a volume move together, so their mean is aligned
+        return samples.mean(axis=(0, -1))
+
+    def _prepare(self, scan: Scan):
+        """Unaligned samples, their field, and a function that renders another field."""
+        pixels = resolve_channels(scan, self.channels, self.grey)
+        field = framing.field_of(scan, self)
+        order = [*field.axes, *([field.slices[0]] if field.slices else []), scan.rank]
+        image = pixels.transpose(order)
+        image = image[tuple(slice(low, high) for low, high in field.bounds)]
+        if self.window is not None:
+            image = np.clip(image, *self.window)
+        shape = image.shape[: self.rank]
+        window = self.window
+        if self.equalise is not None:
+            image = equalise(image, self.rank, self.working_size, self.equalise)
+            window = (0.0, 1.0)
+        shrunk = [before / after for before, after in zip(shape, image.shape, strict=False)]
+        filled = self.framing == "fit" or self.spacing is not None
+
+        def render(field: framing.Field) -> np.ndarray:
+            rows = []
+            for axis, (low, _) in enumerate(field.bounds):
+                step = shrunk[axis]
+                at = (field.coordinates(axis) - low + 0.5) / step - 0.5
+                sigma = antialias(field.scale[axis] / step)
+                rows.append(weights(at, image.shape[axis], sigma))
+            samples = along_axes(image, rows)
+            if field.slices is None:
+                samples = samples[None]
+            else:
+                samples = np.moveaxis(samples, self.rank, 0)[list(field.slices[1])]
+            covered = field.covered() if filled else None
+            try:
+                return normalise(samples, self.normalise, window, covered)
+            except ValueError as error:
+                problem = "shows a single value where the model looks"
+                raise ScanError(scan.path, problem, "an image with contrast") from error
+
+        return render(field), field, render
