@@ -1,5 +1,19 @@
 """Layers that Keras lacks, one a file."""
 
+from ganatomy.layers.doubling_conv import DoublingConv2D, DoublingConv3D
+from ganatomy.layers.halving_conv import HalvingConv2D, HalvingConv3D
+from ganatomy.layers.pooled_conv import PooledConv2D, PooledConv3D
 from ganatomy.layers.spectral_norm import SpectralNormalization
+from ganatomy.layers.upsampled_conv import UpsampledConv2D, UpsampledConv3D
 
-__all__ = ["SpectralNormalization"]
+__all__ = [
+    "DoublingConv2D",
+    "DoublingConv3D",
+    "HalvingConv2D",
+    "HalvingConv3D",
+    "PooledConv2D",
+    "PooledConv3D",
+    "SpectralNormalization",
+    "UpsampledConv2D",
+    "UpsampledConv3D",
+]

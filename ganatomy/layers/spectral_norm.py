@@ -1,5 +1,7 @@
 """Spectral normalisation as published: the kernel is divided, not replaced."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -65,10 +67,10 @@ class SpectralNormalization(keras.layers.Wrapper):
         # A transposed convolution's kernel is stored [..., out, in].
         return -2 if isinstance(self.layer, _TRANSPOSED) else -1
 
-    def normalised_kernel(self):
+    def normalised_kernel(self) -> tuple[Any, Any, Any]:
         """W/σ(W) in the kernel's shape, its σ, and the u after one more iteration."""
-        kernel = ops.cast(ops.convert_to_tensor(self.layer.kernel), "float32")
-        matrix = ops.moveaxis(kernel, self._output_axis, -1)
+        kernel: Any = ops.cast(ops.convert_to_tensor(self.layer.kernel), "float32")
+        matrix: Any = ops.moveaxis(kernel, self._output_axis, -1)
         matrix = ops.reshape(matrix, (-1, matrix.shape[-1]))
         constant = ops.stop_gradient(matrix)
         v = self._unit(ops.matmul(ops.convert_to_tensor(self.u), ops.transpose(constant)))
@@ -83,7 +85,7 @@ class SpectralNormalization(keras.layers.Wrapper):
         with keras.StatelessScope(state_mapping=[(self.layer.kernel, kernel)]):
             return self.layer(inputs)
 
-    def _unit(self, vector):
+    def _unit(self, vector: Any) -> Any:
         return vector / (ops.norm(vector) + self.eps)
 
     def compute_output_shape(self, input_shape):

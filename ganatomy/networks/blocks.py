@@ -1,11 +1,12 @@
 """What every network here is built from: one name for two and three dimensions."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import layers, ops
 
-from ganatomy.layers import SpectralNormalization
+from ganatomy import layers as ours
 
 EPSILON = 1e-5
 NORMS = ("batch", "layer", "instance", None)
@@ -31,16 +32,14 @@ def normalise(x: Any, norm: str | None, name: str) -> Any:
     raise ValueError(f"norm is one of {NORMS}, not {norm!r}")
 
 
-def of_rank(kind: str, rank: int) -> type[keras.layers.Layer]:
-    """The Keras layer of that kind for two or three dimensions: Conv, ConvTranspose, ..."""
-    prefix, transpose = (
-        (kind[: -len("Transpose")], "Transpose") if "Transpose" in kind else (kind, "")
-    )
-    return getattr(layers, f"{prefix}{rank}D{transpose}")
+def of_rank(kind: str, rank: int) -> Callable[..., Any]:
+    """The layer of that kind for two or three dimensions, ours or Keras': "Conv", ..."""
+    name = f"{kind}{rank}D"
+    return getattr(ours, name, None) or getattr(layers, name)
 
 
 def spectral(layer: keras.layers.Layer, wanted: bool) -> keras.layers.Layer:
-    return SpectralNormalization(layer, name=f"{layer.name}_sn") if wanted else layer
+    return ours.SpectralNormalization(layer, name=f"{layer.name}_sn") if wanted else layer
 
 
 def feature_map(blocks: list[Any], flat: Any, features: str | int) -> Any:

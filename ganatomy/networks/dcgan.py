@@ -9,11 +9,10 @@ from keras import layers
 from ganatomy.networks.blocks import critic_model, normalise, of_rank, spectral
 from ganatomy.networks.grid import pyramid
 
-KERNEL = 4
 WIDEST = 8
 
 
-def _normal():
+def _normal() -> Any:
     return keras.initializers.RandomNormal(stddev=0.02)
 
 
@@ -41,7 +40,7 @@ def dcgan_generator(
     halvings, base = pyramid(shape)
     bias = norm is None
     widths = [width * min(WIDEST, 2 ** (halvings - 1 - i)) for i in range(halvings)]
-    transposed = of_rank("ConvTranspose", len(base))
+    transposed = of_rank("DoublingConv", len(base))
 
     z = keras.Input((latent,), name="z")
     x = layers.Dense(
@@ -55,9 +54,6 @@ def dcgan_generator(
     for i, channels in enumerate(widths[1:], 1):
         x = transposed(
             channels,
-            KERNEL,
-            strides=2,
-            padding="same",
             use_bias=bias,
             kernel_initializer=_normal(),
             name=f"block_{i}",
@@ -65,9 +61,6 @@ def dcgan_generator(
         x = layers.ReLU()(normalise(x, norm, f"block_{i}_norm"))
     image = transposed(
         shape[-1],
-        KERNEL,
-        strides=2,
-        padding="same",
         activation="tanh",
         kernel_initializer=_normal(),
         dtype="float32",
@@ -83,15 +76,12 @@ def dcgan_down(image: Any, width: int, norm: str | None, spectral_norm: bool = F
     """
     shape = tuple(image.shape[1:])
     halvings, base = pyramid(shape)
-    conv = of_rank("Conv", len(base))
+    conv = of_rank("HalvingConv", len(base))
     blocks, x = [], image
     for i in range(halvings):
         block_norm = norm if i else None
         layer = conv(
             width * min(WIDEST, 2**i),
-            KERNEL,
-            strides=2,
-            padding="same",
             use_bias=block_norm is None,
             kernel_initializer=_normal(),
             name=f"block_{i + 1}",

@@ -12,7 +12,7 @@ from ganatomy.networks.grid import pyramid
 WIDEST = 8
 
 
-def _he():
+def _he() -> Any:
     # The published code's "he_init": a variance of 4 / (fan in + fan out), uniform.
     return keras.initializers.VarianceScaling(2.0, mode="fan_avg", distribution="uniform")
 
@@ -25,14 +25,8 @@ def _up_block(x: Any, channels: int, norm: str | None, name: str) -> Any:
     shortcut = conv(channels, 1, use_bias=bias, name=f"{name}_shortcut")(x)
     shortcut = up(2, name=f"{name}_shortcut_up")(shortcut)
     x = layers.ReLU()(normalise(x, norm, f"{name}_norm_1"))
-    x = up(2, name=f"{name}_up")(x)
-    x = conv(
-        channels,
-        3,
-        padding="same",
-        use_bias=bias,
-        kernel_initializer=_he(),
-        name=f"{name}_conv_1",
+    x = of_rank("UpsampledConv", rank)(
+        channels, use_bias=bias, kernel_initializer=_he(), name=f"{name}_conv_1"
     )(x)
     x = layers.ReLU()(normalise(x, norm, f"{name}_norm_2"))
     x = conv(
@@ -63,8 +57,8 @@ def _down_block(x: Any, channels: int, norm: str | None, spectral_norm: bool, na
     )
     x = spectral(first, spectral_norm)(x)
     x = layers.ReLU()(normalise(x, norm, f"{name}_norm_2"))
-    second = conv(channels, 3, padding="same", kernel_initializer=_he(), name=f"{name}_conv_2")
-    x = pool(2, name=f"{name}_pool")(spectral(second, spectral_norm)(x))
+    second = of_rank("PooledConv", rank)(channels, kernel_initializer=_he(), name=f"{name}_conv_2")
+    x = spectral(second, spectral_norm)(x)
     return layers.Add(name=name)([shortcut, x])
 
 
