@@ -6,15 +6,16 @@ shift·side`, c the centre.
 """
 
 import itertools
+from functools import lru_cache
 
 import numpy as np
-from scipy.optimize import minimize
 
 from ganatomy.scans.resample import along_axes, weights
 
 MAX_SHIFT = 0.15
 MAX_LOG_SCALE = float(np.log(1.15))
 SEARCH_SIDE = 32
+MAX_STEPS = 15
 # coarse grid by rank: side of the image, shifts and scales an axis
 COARSE = {2: (16, 7, 5), 3: (12, 5, 3)}
 
@@ -34,8 +35,8 @@ def search_image(image: np.ndarray) -> np.ndarray:
 def align(image: np.ndarray, template: np.ndarray) -> np.ndarray:
     """Parameters that maximise the normalised correlation with a template.
 
-    A joint search over a coarse grid finds the basin; L-BFGS-B refines within the bounds
-    (shifts of 15 % of the side, scales of 15 %). Deterministic.
+    A joint search over a coarse grid finds the basin; Gauss-Newton steps refine within the
+    bounds (shifts of 15 % of the side, scales of 15 %). Deterministic.
 
     Args:
         image: a search image.
@@ -49,16 +50,36 @@ def align(image: np.ndarray, template: np.ndarray) -> np.ndarray:
     if not np.any(target) or np.ptp(image) == 0:
         return np.zeros(2 * rank)
     start = _coarse(image, template)
-    bounds = [(-MAX_SHIFT, MAX_SHIFT)] * rank + [(-MAX_LOG_SCALE, MAX_LOG_SCALE)] * rank
+    return _refine(start, image, target)
 
-    def loss(parameters: np.ndarray) -> float:
-        moved = _centred(move(image, parameters))
-        return -float(np.vdot(moved, target))
 
-    # differences over 0.002 of the side look past the kinks of linear interpolation
-    options = {"maxiter": 30, "eps": 2e-3, "ftol": 1e-6}
-    found = minimize(loss, start, method="L-BFGS-B", bounds=bounds, options=options)
-    return found.x if found.fun < loss(start) else start
+def _refine(parameters: np.ndarray, image: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Climb from the coarse best: Gauss-Newton steps within the bounds, damped on failure.
+
+    Reference: Evangelidis and Psarakis, IEEE TPAMI 30, 2008 (forward additive scheme).
+    """
+    rank = image.ndim
+    limit = np.repeat([MAX_SHIFT, MAX_LOG_SCALE], rank)
+    damping = 1e-3
+    best, error, jacobian = _residual(parameters, image, target)
+    for _ in range(MAX_STEPS):
+        normal = jacobian @ jacobian.T
+        normal[np.diag_indices(2 * rank)] *= 1 + damping
+        normal[np.diag_indices(2 * rank)] += 1e-9
+        step = np.linalg.solve(normal, jacobian @ error)
+        tried = np.clip(parameters + step, -limit, limit)
+        score, new_error, new_jacobian = _residual(tried, image, target)
+        if score > best:
+            small = score - best < 1e-6
+            parameters, best, error, jacobian = tried, score, new_error, new_jacobian
+            damping = max(damping / 10, 1e-6)
+            if small:
+                break
+        else:
+            damping *= 30
+            if damping > 1e3:
+                break
+    return parameters
 
 
 def move(image: np.ndarray, parameters: np.ndarray) -> np.ndarray:
@@ -70,9 +91,68 @@ def move(image: np.ndarray, parameters: np.ndarray) -> np.ndarray:
     return along_axes(image, matrices)
 
 
-def _matrix(side: int, shift: float, log_scale: float) -> np.ndarray:
+def _residual(parameters: np.ndarray, image: np.ndarray, target: np.ndarray):
+    """Correlation with a centred unit target, what is left of it, and the Jacobian.
+
+    Returns:
+        correlation c of the moved, centred, unit image u; target - c·u, flat [n]; derivative
+        of u by each parameter, [2 × rank, n].
+    """
+    rank = image.ndim
+    matrices, slopes = [], []
+    for axis, n in enumerate(image.shape):
+        pair = parameters[axis], parameters[rank + axis]
+        matrices.append(_matrix(n, *pair))
+        slopes.append(_slope(n, *pair))
+    moved = along_axes(image, matrices)
+    moved = moved - moved.mean()
+    length = max(float(np.linalg.norm(moved)), 1e-12)
+    unit = moved.ravel() / length
+    correlation = float(unit @ target.ravel())
+    jacobian = np.empty((2 * rank, image.size), np.float32)
+    for axis, n in enumerate(image.shape):
+        changed = along_axes(image, [*matrices[:axis], slopes[axis], *matrices[axis + 1 :]])
+        from_centre = (np.arange(n, dtype=np.float32) - (n - 1) / 2).reshape(
+            [-1 if a == axis else 1 for a in range(rank)]
+        )
+        jacobian[axis] = (n * changed).ravel()
+        grow = np.float32(np.exp(parameters[rank + axis]))
+        jacobian[rank + axis] = (grow * from_centre * changed).ravel()
+    jacobian -= jacobian.mean(axis=1, keepdims=True)
+    jacobian /= length
+    jacobian -= np.outer(jacobian @ unit, unit)
+    return correlation, target.ravel() - correlation * unit, jacobian
+
+
+def _coordinates(side: int, shift: float, log_scale: float) -> np.ndarray:
     centre = (side - 1) / 2
-    return weights(centre + np.exp(log_scale) * (np.arange(side) - centre) + shift * side, side)
+    return centre + np.exp(log_scale) * (np.arange(side) - centre) + shift * side
+
+
+def _matrix(side: int, shift: float, log_scale: float) -> np.ndarray:
+    return weights(_coordinates(side, shift, log_scale), side)
+
+
+def _slope(side: int, shift: float, log_scale: float) -> np.ndarray:
+    """The derivative of `_matrix` by the coordinate: next pixel minus this one, 0 off the edge."""
+    at = _coordinates(side, shift, log_scale)
+    low = np.clip(np.floor(at), 0, max(side - 2, 0))
+    distance = np.arange(side) - low[:, None]
+    rows = (distance == 1).astype(np.float32) - (distance == 0)
+    rows[(at < 0) | (at > side - 1)] = 0
+    return rows
+
+
+@lru_cache(maxsize=32)
+def _candidates(side: int, shifts: int, scales: int) -> tuple[np.ndarray, np.ndarray]:
+    """Every pair of shift and log-scale of one axis [n, 2], and their matrices [n, side, side]."""
+    tried = list(
+        itertools.product(
+            np.linspace(-MAX_SHIFT, MAX_SHIFT, shifts),
+            np.linspace(-MAX_LOG_SCALE, MAX_LOG_SCALE, scales),
+        )
+    )
+    return np.array(tried), np.stack([_matrix(side, *pair) for pair in tried])
 
 
 def _coarse(image: np.ndarray, template: np.ndarray) -> np.ndarray:
@@ -80,23 +160,20 @@ def _coarse(image: np.ndarray, template: np.ndarray) -> np.ndarray:
     side, shifts, scales = COARSE[rank]
     shrink = [weights(_centres(n, min(n, side)), n) for n in image.shape]
     small, target = along_axes(image, shrink), _centred(along_axes(template, shrink))
-    tried = list(
-        itertools.product(
-            np.linspace(-MAX_SHIFT, MAX_SHIFT, shifts),
-            np.linspace(-MAX_LOG_SCALE, MAX_LOG_SCALE, scales),
-        )
-    )
     moved = small[None]  # [candidates so far, n0, n1(, n2)]
     for axis, n in enumerate(small.shape):
-        stacked = np.stack([_matrix(n, shift, log_scale) for shift, log_scale in tried])
+        stacked = _candidates(n, shifts, scales)[1]
         product = np.tensordot(np.moveaxis(moved, axis + 1, -1), stacked, axes=(-1, 2))
         product = np.moveaxis(np.moveaxis(product, -1, axis + 1), -1, 1)
         moved = product.reshape(-1, *small.shape)
-    flat = moved.reshape(len(tried) ** rank, -1)
-    flat = flat - flat.mean(axis=1, keepdims=True)
-    scores = flat @ target.ravel() / np.maximum(np.linalg.norm(flat, axis=1), 1e-12)
-    best = np.unravel_index(int(scores.argmax()), (len(tried),) * rank)
-    return np.array([tried[b][0] for b in best] + [tried[b][1] for b in best])
+    flat = moved.reshape(len(moved), -1)
+    # the target is centred, so only the length needs the candidates' means
+    length = np.sqrt(np.einsum("ij,ij->i", flat, flat) - flat.shape[1] * flat.mean(axis=1) ** 2)
+    scores = flat @ target.ravel() / np.maximum(length, 1e-6)
+    pairs = [_candidates(n, shifts, scales)[0] for n in small.shape]
+    best = np.unravel_index(int(scores.argmax()), [len(p) for p in pairs])
+    chosen = [p[b] for p, b in zip(pairs, best, strict=True)]
+    return np.array([c[0] for c in chosen] + [c[1] for c in chosen])
 
 
 def _centres(length: int, count: int) -> np.ndarray:

@@ -25,7 +25,7 @@ def weights(coordinates: np.ndarray, length: int, sigma: float = 0.0) -> np.ndar
     Returns:
         float32 [n, length]; each row sums to one.
     """
-    at = np.clip(np.asarray(coordinates, dtype=np.float64), 0, length - 1)
+    at = np.minimum(np.maximum(coordinates, 0), length - 1)
     low = np.minimum(np.floor(at), max(length - 2, 0))
     part = (at - low)[:, None]
     distance = np.arange(length)[None, :] - low[:, None]
@@ -50,9 +50,12 @@ def antialias(scale: float) -> float:
 
 def along_axes(array: np.ndarray, matrices: list[np.ndarray]) -> np.ndarray:
     """Multiply the first axes of an array by one matrix each: `[n0, n1, …] -> [m0, m1, …]`."""
-    for axis, matrix in enumerate(matrices):
-        array = np.moveaxis(np.tensordot(matrix, array, axes=(1, axis)), 0, axis)
-    return array
+    rest = array.shape[len(matrices) :]
+    for matrix in matrices:
+        # the axis just done goes last, so that the next one is first for its own product
+        array = (matrix @ array.reshape(matrix.shape[1], -1)).T
+    array = array.reshape(*rest, *(matrix.shape[0] for matrix in matrices))
+    return np.moveaxis(array, range(len(rest)), range(-len(rest), 0)) if rest else array
 
 
 def inside(coordinates: np.ndarray, length: int) -> np.ndarray:

@@ -1,0 +1,80 @@
+"""Maps on a scan's grid, written as the kind of file that came in."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganatomy.scans.scan import Scan
+
+
+def write_map(
+    scan: Scan,
+    array: np.ndarray,
+    path_stem: str | Path,
+    *,
+    title: str,
+    settings: Mapping[str, Any],
+) -> list[Path]:
+    """Write a map: NIfTI for NIfTI, a DICOM parametric map for DICOM, an overlay for a picture.
+
+    A picture's map is `.png` (the heat over the picture in grey, of the picture's size) and
+    `.tif` (the float32 values). NaN, where the model saw nothing, is kept in every raw form.
+    DICOM and NIfTI maps carry the scan's identity over, as an archive needs.
+
+    Args:
+        scan: what was scored.
+        array: `[i, j(, k)]`, the scan's grid.
+        path_stem: the path without suffix; its folder exists.
+        title: what the map shows, e.g. 'Anomaly map'.
+        settings: of what made it: 'model', 'version', and where known 'threshold' and 'high'
+            (the value that gets the hottest colour; else the map's 99.5th percentile).
+
+    Returns:
+        The files written.
+
+    Raises:
+        ValueError: the array is not on the scan's grid.
+    """
+    array = np.asarray(array, np.float32)
+    if array.shape != scan.shape:
+        raise ValueError(f"the map has shape {array.shape}, the scan {scan.shape}")
+    stem = Path(path_stem)
+    if scan.kind == "dicom":
+        from ganatomy.scans.parametric_map import parametric_map
+
+        path = stem.with_name(stem.name + ".dcm")
+        parametric_map(scan, array, title, settings).save_as(path, enforce_file_format=True)
+        return [path]
+    if scan.affine is not None:
+        path = stem.with_name(stem.name + ".nii.gz")
+        _nifti(scan, array, title, settings).to_filename(path)
+        return [path]
+    if scan.rank == 2:
+        from ganatomy.scans.overlay import overlay, raw
+
+        picture = stem.with_name(stem.name + ".png")
+        values = stem.with_name(stem.name + ".tif")
+        overlay(scan, array, settings.get("high")).save(picture)
+        raw(array).save(values)
+        return [picture, values]
+    path = stem.with_name(stem.name + ".npy")  # a bare array has no place to write down
+    np.save(path, array)
+    return [path]
+
+
+def _nifti(scan: Scan, array: np.ndarray, title: str, settings: Mapping[str, Any]):
+    import nibabel as nib
+
+    header = scan.header.copy() if scan.header is not None else nib.Nifti1Header()
+    header.extensions.clear()  # they describe the scan's own making
+    image_class = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
+    image = image_class(array, scan.affine, header)
+    image.header.set_data_dtype(np.float32)
+    image.header.set_slope_inter(1, 0)
+    image.header.set_xyzt_units("mm")
+    image.header["cal_min"] = image.header["cal_max"] = 0
+    text = f"{title} {settings.get('model', '')} {settings.get('version', '')}".strip()
+    image.header["descrip"] = text.encode("ascii", "replace")[:79]
+    return image
