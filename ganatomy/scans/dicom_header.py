@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pydicom import dcmread
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
@@ -18,13 +19,12 @@ LARGE = 65536  # bytes; longer values stay in the file until asked for
 PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 
-def open_dicom(source: Path | bytes, name: str, *, pixels: bool = True) -> Dataset:
+def open_dicom(source: Path | bytes, name: str) -> Dataset:
     """The data set of one DICOM image after the checks that come before decoding.
 
     Args:
         source: the file or its content.
         name: what errors call it.
-        pixels: False reads up to the pixels only.
 
     Raises:
         ScanError: no preamble, damaged, nested too deeply, unfolding too far, not an image.
@@ -33,7 +33,9 @@ def open_dicom(source: Path | bytes, name: str, *, pixels: bool = True) -> Datas
         try:
             _check_transfer(source, name)
             stream = io.BytesIO(source) if isinstance(source, bytes) else source
-            dataset = dcmread(stream, defer_size=LARGE, stop_before_pixels=not pixels)
+            # an upload is in memory already and could not be read from again
+            defer = None if isinstance(source, bytes) else LARGE
+            dataset = dcmread(stream, defer_size=defer)
         except ScanError:
             raise
         except (Exception, RecursionError) as error:
@@ -42,6 +44,22 @@ def open_dicom(source: Path | bytes, name: str, *, pixels: bool = True) -> Datas
     if "Rows" not in dataset or "Columns" not in dataset:
         raise ScanError(name, "is DICOM but holds no image", "Rows, Columns and pixels")
     return dataset
+
+
+def peek(path: Path, keywords: list[str]) -> Dataset:
+    """A few elements of a file's header, without the rest and without the pixels.
+
+    Raises:
+        ScanError: not a DICOM file that can be read.
+    """
+    with quiet():
+        try:
+            _check_transfer(path, str(path))
+            return dcmread(path, stop_before_pixels=True, specific_tags=list(keywords))
+        except ScanError:
+            raise
+        except Exception as error:
+            raise ScanError(path, "is a damaged DICOM file", "an intact data set") from error
 
 
 def _check_transfer(source: Path | bytes, name: str) -> None:
@@ -90,10 +108,10 @@ def _items(dataset: Dataset) -> Iterator[Dataset]:
         element = dataset.get_item(tag)
         if element is None:
             continue
-        # A private sequence stays raw (VR UN or None) until someone asks for it: nobody does.
-        if isinstance(element, RawDataElement) and element.VR != "SQ":
-            continue
-        if element.VR == "SQ":
+        kind = element.VR
+        if kind is None:  # implicit: the dictionary knows; private ones stay raw, nobody asks
+            kind = dictionary_VR(tag) if dictionary_has_tag(tag) else "UN"
+        if kind == "SQ":
             value = dataset[tag].value
             if isinstance(value, Sequence):
                 yield from value
@@ -104,7 +122,7 @@ def light(dataset: Dataset) -> Dataset:
     kept = Dataset()
     for tag in list(dataset.keys()):
         element = dataset.get_item(tag)
-        if element is None or tag.group in (0x7FE0, 0x6000) or tag.is_private:
+        if element is None or tag.group == 0x7FE0 or tag.group & 0xFF00 == 0x6000 or tag.is_private:
             continue
         if isinstance(element, RawDataElement) and (element.value is None and element.length > 0):
             continue
@@ -119,14 +137,15 @@ def numbers(dataset: Dataset, keyword: str, count: int, name: str) -> list[float
     Raises:
         ScanError: missing, of another count, or not finite numbers.
     """
+    expected = "a finite number" if count == 1 else f"{count} finite numbers"
     try:
         with quiet():
             value = dataset[keyword].value
         values = [float(v) for v in (value if count > 1 else [value])]
     except Exception as error:
-        raise ScanError(name, f"{keyword} is missing or broken", f"{count} number(s)") from error
+        raise ScanError(name, f"{keyword} is missing or broken", expected) from error
     if len(values) != count or not all(math.isfinite(v) for v in values):
-        raise ScanError(name, f"{keyword} is broken", f"{count} finite number(s)")
+        raise ScanError(name, f"{keyword} is broken", expected)
     return values
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
-from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi_lut
 from pydicom.uid import UID, RLELossless
 
@@ -136,8 +136,7 @@ def _check_encapsulated(
             if len(frame) > 2 * rows * columns * bytes_each + LARGEST_RLE_HEADER:
                 raise ScanError(name, "unfolds to more pixels than claimed", "Rows × Columns")
             continue
-        size = _codestream_size(frame)
-        if size is not None and size != (rows, columns):
+        if _codestream_size(frame) != (rows, columns):
             raise ScanError(name, "holds other pixels than it claims", "Rows × Columns")
 
 
@@ -146,7 +145,7 @@ LARGEST_RLE_HEADER = 4096
 
 def _codestream_size(frame: bytes) -> tuple[int, int] | None:
     """(rows, columns) that a JPEG, JPEG-LS or JPEG 2000 frame itself declares."""
-    start = frame.find(b"\xff\x4f\xff\x51", 0, 4096)
+    start = -1 if frame.startswith(b"\xff\xd8") else frame.find(b"\xff\x4f\xff\x51")
     if start >= 0:  # JPEG 2000's SIZ: extent minus offset
         width, height, left, top = (
             int.from_bytes(frame[start + 8 + 4 * k : start + 12 + 4 * k], "big") for k in range(4)

@@ -19,9 +19,16 @@ from ganatomy.scans.safety import quiet
 from ganatomy.scans.scan import Scan
 
 # patient and study are type 2 for a derived image: present, possibly empty
-CARRIED = (
-    "PatientID PatientName PatientBirthDate PatientSex AccessionNumber StudyID StudyDate StudyTime"
-).split()
+CARRIED = [
+    "PatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "AccessionNumber",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+]
 SERIES_NUMBER = 9001
 
 
@@ -41,13 +48,8 @@ def parametric_map(
     Raises:
         ScanError: the scan's header lacks what a derived object must refer to.
     """
-    sources = [_source(header) for header in scan.header]
-    if any(not text(sources[0], k) for k in ("SOPClassUID", "SOPInstanceUID")):
-        raise ScanError(scan.path, "has no SOPInstanceUID to refer to", "a complete DICOM file")
-    model, release = str(settings.get("model", "model")), str(settings.get("version", "0"))
-    threshold = settings.get("threshold")
-    stated = "" if threshold is None else f", threshold {threshold:.6g}"
-    described = f"{title} by {model} {release}{stated}; research use only"
+    sources = [complete(header, scan.path) for header in scan.header]
+    model, software, described = made_by(title, settings)
     frames = array[None] if array.ndim == 2 else np.moveaxis(array, 2, 0)
     known = frames[np.isfinite(frames)]
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
@@ -59,7 +61,6 @@ def parametric_map(
         slope=1.0,
         intercept=0.0,
     )
-    software = ("ganatomy " + version("ganatomy"), f"{model} {release}"[:64])
     with quiet():
         try:
             made = hd.pm.ParametricMap(
@@ -71,7 +72,7 @@ def parametric_map(
                 instance_number=1,
                 manufacturer="ganatomy",
                 manufacturer_model_name=model[:64],
-                software_versions=software,
+                software_versions=software,  # pyright: ignore[reportArgumentType]
                 device_serial_number="1",
                 contains_recognizable_visual_features=False,
                 real_world_value_mappings=[mapping],
@@ -80,21 +81,42 @@ def parametric_map(
                 content_description=described[:64],
                 content_label="ANOMALY_MAP",
                 series_description=title[:64],
-                contributing_equipment=[_equipment(model, software, described)],
+                contributing_equipment=[equipment(model, software, described)],
                 **_geometry(scan, sources[0]),
             )
         except Exception as error:  # its messages quote values of the header
             problem = "has a header that no derived DICOM file can be made from"
             raise ScanError(scan.path, problem, "complete identifiers and geometry") from error
-    for keyword in ("BodyPartExamined", "Laterality"):
-        if text(sources[0], keyword):
-            setattr(made, keyword, sources[0][keyword].value)
-    made.DerivationDescription = described
-    made.BurnedInAnnotation = "NO"
+    carry_over(made, sources[0], described)
     return made
 
 
-def _source(header: Dataset) -> Dataset:
+def made_by(title: str, settings: Mapping[str, Any]) -> tuple[str, tuple[str, str], str]:
+    """The model's name, the software versions and one sentence, from write_map's settings."""
+    model, release = str(settings.get("model", "model")), str(settings.get("version", "0"))
+    threshold = settings.get("threshold")
+    stated = "" if threshold is None else f", threshold {threshold:.6g}"
+    software = ("ganatomy " + version("ganatomy"), f"{model} {release}"[:64])
+    return model, software, f"{title} by {model} {release}{stated}; research use only"
+
+
+def carry_over(made: Dataset, source: Dataset, described: str) -> None:
+    """What highdicom leaves out and an archive asks for."""
+    for keyword in ("BodyPartExamined", "Laterality"):
+        if text(source, keyword):
+            setattr(made, keyword, source[keyword].value)
+    made.DerivationDescription = described
+    made.BurnedInAnnotation = "NO"
+
+
+def complete(header: Dataset, name: str) -> Dataset:
+    """A copy of a scan's header with the elements that a derived object refers to.
+
+    Raises:
+        ScanError: no SOP class or instance to refer to.
+    """
+    if any(not text(header, k) for k in ("SOPClassUID", "SOPInstanceUID")):
+        raise ScanError(name, "has no SOPInstanceUID to refer to", "a complete DICOM file")
     source = Dataset()
     source.update(header)
     source.file_meta = header.file_meta
@@ -108,7 +130,7 @@ def _source(header: Dataset) -> Dataset:
     return source
 
 
-def _equipment(model: str, software: tuple[str, str], described: str) -> hd.ContributingEquipment:
+def equipment(model: str, software: tuple[str, str], described: str) -> hd.ContributingEquipment:
     return hd.ContributingEquipment(
         manufacturer="ganatomy",
         purpose_of_reference=codes.DCM.ProcessingEquipment,

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ganatomy.scans.errors import ScanError
-from ganatomy.scans.safety import check_sizes, quiet
+from ganatomy.scans.safety import check_sizes, quiet, read_start
 from ganatomy.scans.scan import Scan
 
 MAX_PICTURE_PIXELS = 100_000_000
@@ -23,6 +23,7 @@ def read_picture(source: Path | bytes, name: str) -> Scan:
     Raises:
         ScanError: damaged, too large, several pages, or 16-bit colour.
     """
+    deep = _deep_png(source)
     with quiet():
         try:
             opened = Image.open(
@@ -41,7 +42,7 @@ def read_picture(source: Path | bytes, name: str) -> Scan:
             pages = getattr(image, "n_frames", 1)
             if pages != 1:
                 raise ScanError(name, f"has {pages} pages", "one image a file")
-            if image.mode not in GREY and _deep_colour(image):
+            if image.mode not in ("I", *GREY) and (deep or _deep_tiff(image)):
                 raise ScanError(name, "is 16-bit colour", "8-bit colour or 16-bit grey")
             try:
                 pixels = _pixels(ImageOps.exif_transpose(image))
@@ -61,18 +62,19 @@ def _pixels(image: Image.Image) -> np.ndarray:
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
-def _deep_colour(image: Image.Image) -> bool:
-    # Pillow would halve 16-bit colour to 8 bits without a word; the file's header tells.
-    if image.format == "TIFF":
-        bits = image.tag_v2.get(258, (8,))  # pyright: ignore[reportAttributeAccessIssue]
-        return max(np.atleast_1d(bits)) > 8
-    if image.format == "PNG" and image.fp is not None:
-        place = image.fp.tell()
-        image.fp.seek(24)
-        depth = image.fp.read(1)
-        image.fp.seek(place)
-        return depth == b"\x10"
-    return False
+# Pillow halves 16-bit colour to 8 bits without a word; the file's own header tells
+
+
+def _deep_png(source: Path | bytes) -> bool:
+    start = source[:26] if isinstance(source, bytes) else read_start(source, 26)
+    return start.startswith(b"\x89PNG") and start[24:25] == b"\x10"
+
+
+def _deep_tiff(image: Image.Image) -> bool:
+    if image.format != "TIFF":
+        return False
+    bits = image.tag_v2.get(258, (8,))  # pyright: ignore[reportAttributeAccessIssue]
+    return max(np.atleast_1d(bits)) > 8
 
 
 def _too_large(name: str) -> ScanError:

@@ -9,7 +9,7 @@ import numpy as np
 from ganatomy.scans.errors import ScanError
 from ganatomy.scans.nifti import nifti_version, read_nifti
 from ganatomy.scans.picture import read_picture
-from ganatomy.scans.safety import MAX_FILE_BYTES, check_path, quiet, read_start
+from ganatomy.scans.safety import MAX_FILE_BYTES, check_path, read_start
 from ganatomy.scans.scan import Scan
 
 ANY_SCAN = "a DICOM, NIfTI, PNG, JPEG or TIFF file"
@@ -169,16 +169,15 @@ def _group(folder: Path, files: list[str]) -> list[Path]:
 
 def _series_of(file: str) -> str | None:
     """The series of a slice that has a place in the patient; None for anything else."""
-    from pydicom import dcmread
+    from ganatomy.scans.dicom_header import peek, text
 
     try:
         if sniff(read_start(Path(file))) != "dicom":
             return None
-        with quiet():
-            tags = ["SeriesInstanceUID", "ImagePositionPatient", "NumberOfFrames"]
-            header = dcmread(file, stop_before_pixels=True, specific_tags=list(tags))
-            if "ImagePositionPatient" not in header or int(header.get("NumberOfFrames") or 1) > 1:
-                return None
-            return str(header.get("SeriesInstanceUID") or "")
-    except Exception:  # reading the file itself will say what is wrong with it
+        tags = ["SeriesInstanceUID", "ImagePositionPatient", "NumberOfFrames"]
+        header = peek(Path(file), tags)
+    except ScanError:  # reading the file itself will say what is wrong with it
         return None
+    if not text(header, "ImagePositionPatient") or text(header, "NumberOfFrames") not in ("", "1"):
+        return None
+    return text(header, "SeriesInstanceUID")

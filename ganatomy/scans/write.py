@@ -19,8 +19,10 @@ def write_map(
 ) -> list[Path]:
     """Write a map: NIfTI for NIfTI, a DICOM parametric map for DICOM, an overlay for a picture.
 
-    A picture's map is `.png` (the heat over the picture in grey, of the picture's size) and
-    `.tif` (the float32 values). NaN, where the model saw nothing, is kept in every raw form.
+    DICOM without a place in the patient, as a radiograph is, gets a 16-bit secondary capture
+    with a rescale: a parametric map needs positions. A picture's map is `.png` (the heat over
+    the picture in grey, of the picture's size) and `.tif` (the float32 values). NaN, where the
+    model saw nothing, is kept (in a secondary capture as its padding value).
     DICOM and NIfTI maps carry the scan's identity over, as an archive needs.
 
     Args:
@@ -42,10 +44,12 @@ def write_map(
         raise ValueError(f"the map has shape {array.shape}, the scan {scan.shape}")
     stem = Path(path_stem)
     if scan.kind == "dicom":
+        from ganatomy.scans.derived_image import derived_image
         from ganatomy.scans.parametric_map import parametric_map
 
         path = stem.with_name(stem.name + ".dcm")
-        parametric_map(scan, array, title, settings).save_as(path, enforce_file_format=True)
+        make = derived_image if scan.affine is None else parametric_map
+        make(scan, array, title, settings).save_as(path, enforce_file_format=True)
         return [path]
     if scan.affine is not None:
         path = stem.with_name(stem.name + ".nii.gz")

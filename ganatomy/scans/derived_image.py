@@ -1,0 +1,85 @@
+"""A map of a DICOM image that has no place in the patient, such as a radiograph."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import highdicom as hd
+import numpy as np
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.uid import generate_uid
+from pydicom.valuerep import DSfloat
+
+from ganatomy.scans.dicom_header import text
+from ganatomy.scans.errors import ScanError
+from ganatomy.scans.parametric_map import SERIES_NUMBER, carry_over, complete, equipment, made_by
+from ganatomy.scans.safety import quiet
+from ganatomy.scans.scan import Scan
+
+LARGEST = 65535
+
+
+def derived_image(
+    scan: Scan, array: np.ndarray, title: str, settings: Mapping[str, Any]
+) -> Dataset:
+    """A 16-bit secondary capture with a rescale and a reference to its source.
+
+    The stored value 0 is the padding value and stands for NaN; 1 to 65535 span the map.
+
+    Args:
+        scan: of kind 'dicom', rank 2, without an affine.
+        array: `[row, column]`.
+        title: becomes the series description.
+        settings: see `write_map`.
+
+    Raises:
+        ScanError: the scan's header lacks what a derived object must refer to.
+    """
+    source = complete(scan.header[0], scan.path)
+    model, software, described = made_by(title, settings)
+    known = np.isfinite(array)
+    low, high = (array[known].min(), array[known].max()) if known.any() else (0.0, 0.0)
+    step = max(float(high) - float(low), 1e-12) / (LARGEST - 1)
+    slope = DSfloat(step, auto_format=True)
+    intercept = DSfloat(float(low) - step, auto_format=True)  # stored 1 is the lowest value
+    stored = (np.where(known, array, 0) - float(intercept)) / float(slope)
+    stored = np.where(known, np.clip(np.rint(stored), 1, LARGEST), 0).astype(np.uint16)
+    with quiet():
+        try:
+            made = hd.sc.SCImage.from_ref_dataset(
+                source,
+                stored,
+                photometric_interpretation="MONOCHROME2",
+                bits_allocated=16,
+                coordinate_system="PATIENT",
+                patient_orientation=("L", "F"),
+                series_instance_uid=generate_uid(),
+                series_number=SERIES_NUMBER,
+                sop_instance_uid=generate_uid(),
+                instance_number=1,
+                manufacturer="ganatomy",
+                manufacturer_model_name=model[:64],
+                software_versions=software,
+                device_serial_number="1",
+                series_description=title[:64],
+                contributing_equipment=[equipment(model, software, described)],
+            )
+        except Exception as error:  # its messages quote values of the header
+            problem = "has a header that no derived DICOM file can be made from"
+            raise ScanError(scan.path, problem, "complete identifiers") from error
+    # highdicom insists on a direction; the source's own, or none, is the truth
+    made.PatientOrientation = source.get("PatientOrientation") or None  # pyright: ignore
+    made.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
+    made.RescaleSlope, made.RescaleIntercept, made.RescaleType = slope, intercept, "US"
+    made.PixelPaddingValue = 0
+    made.WindowCenter = DSfloat((float(low) + float(high)) / 2, auto_format=True)
+    made.WindowWidth = DSfloat(max(float(high) - float(low), 1e-6), auto_format=True)
+    reference = Dataset()
+    reference.ReferencedSOPClassUID = text(source, "SOPClassUID")
+    reference.ReferencedSOPInstanceUID = text(source, "SOPInstanceUID")
+    reference.SpatialLocationsPreserved = "YES"
+    purpose = hd.sr.CodedConcept.from_code(codes.DCM.SourceImageForImageProcessingOperation)
+    reference.PurposeOfReferenceCodeSequence = [purpose]
+    made.SourceImageSequence = [reference]
+    carry_over(made, source, described)
+    return made
