@@ -17,7 +17,7 @@ from ganatomy.report.pictures import (
     scale_limit,
 )
 from ganatomy.report.scored import Scored
-from ganatomy.report.words import count, number
+from ganatomy.report.words import count, number, p_value
 
 MOST = 24
 # Pixels of all cards together, so that a page stays under about 5 MB; larger pictures are
@@ -45,24 +45,25 @@ def example_cards(examples: Examples, scored: Scored | None) -> dict[str, Any]:
     def card(k: int) -> dict[str, Any]:
         name, residual, anomaly = examples.names[k], examples.residual[k], examples.map[k]
         p, label = p_values.get(name, np.nan), examples.label[k]
-        image = picture(_reduced(examples.input[k], side))
-        height, width = examples.input.shape[1:3]
-        seen = anomaly[np.isfinite(anomaly)]
+        looked = anomaly[np.isfinite(anomaly)]
+        ends = f"from {number(np.nanmin(residual))} to {number(np.nanmax(residual))}"
+        seen = None if examples.seen is None else picture(_reduced(examples.seen[k], side))
         return {
             "id": k,
             "name": name or "(no name)",
-            "width": width,
-            "height": height,
             "score": number(examples.score[k]),
-            "p": number(p) if np.isfinite(p) else "",
+            "p": p_value(p) if np.isfinite(p) else "",
             "label": {0: "healthy", 1: "abnormal"}.get(label, ""),
             "flag": "" if threshold is None else _call(examples.score[k] > threshold),
-            "input": image,
+            "input": picture(_reduced(examples.input[k], side)),
+            "size": examples.input.shape[2:0:-1],
+            "map": map_picture(_reduced(anomaly, side), map_limit),
+            "map_text": f"highest value {number(looked.max())}" if looked.size else "nothing seen",
+            "seen": seen,
             "reconstruction": picture(_reduced(examples.reconstruction[k], side)),
             "residual": residual_picture(_reduced(residual, side), residual_limit),
-            "residual_text": f"from {number(np.nanmin(residual))} to {number(np.nanmax(residual))}",
-            "map": map_picture(_reduced(anomaly, side), map_limit),
-            "map_text": f"highest value {number(seen.max())}" if seen.size else "nothing seen",
+            "residual_text": ends,
+            "model_size": residual.shape[::-1],
         }
 
     return {
@@ -78,6 +79,7 @@ def example_cards(examples: Examples, scored: Scored | None) -> dict[str, Any]:
         "residual_limit": number(residual_limit),
         "map_bar": colour_bar("map", gradient_stops(MAP)),
         "map_limit": number(map_limit),
+        "tiles": 4 if examples.seen is None else 5,
         "unseen": bool(np.isnan(examples.map[shown]).any()),
     }
 

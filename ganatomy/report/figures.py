@@ -17,6 +17,17 @@ def ticks(low: float, high: float, about: int = 5) -> np.ndarray:
     return np.arange(np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9) + 1) * step
 
 
+def tick_texts(marks: np.ndarray) -> list[str]:
+    """The ticks in words, all with as many decimals as their steps need."""
+    step = abs(marks[1] - marks[0]) if len(marks) > 1 else abs(marks[0]) or 1.0
+    largest = np.abs(marks).max()
+    if largest >= 1e6 or step < 1e-4:
+        return [f"{mark:.1e}".replace("-", "−") if mark else "0" for mark in marks]
+    decimals = max(0, -int(np.floor(np.log10(step) + 1e-9)))
+    # Adding 0 takes the sign from a zero that rounding left negative.
+    return [f"{round(mark, decimals) + 0.0:,.{decimals}f}".replace("-", "−") for mark in marks]
+
+
 def distribution(
     scores: np.ndarray, labels: np.ndarray | None, threshold: float | None, bins: int = 36
 ) -> Markup:
@@ -27,28 +38,27 @@ def distribution(
         labels: 0 healthy, 1 abnormal, [scans]; None where nobody knows.
         threshold: drawn as a line, if there is one.
     """
-    width, height, left, right, top, bottom = 480, 320, 12, 12, 34, 44
+    width, height, left, right, top, bottom = 480, 330, 12, 12, 40, 62
     low, high, beyond = _score_range(scores, threshold)
     edges = np.linspace(low, high, bins + 1)
-    held = np.clip(scores, low, high)
     if labels is None:
-        kinds = [("scan", "neutral", scores == scores, 1)]
+        kinds = [("scan", "neutral", np.ones(len(scores), bool), 1)]
     else:
         kinds = [("healthy", "healthy", labels == 0, 1), ("abnormal", "abnormal", labels == 1, -1)]
     kinds = [kind for kind in kinds if kind[2].any()]
-    counts = [np.histogram(held[member], edges)[0] for _, _, member, _ in kinds]
     # Shares, not counts: the classes are rarely equally large.
-    shares = [c / max(c.sum(), 1) for c in counts]
-    tallest = max(share.max() for share in shares)
-    room = height - top - bottom
-    middle = top + room * (1 if labels is None else 0.5)
-    reach = (room if labels is None else room / 2) - 6
+    held = np.clip(scores, low, high)
+    shares = [np.histogram(held[kind[2]], edges)[0] / kind[2].sum() for kind in kinds]
+    reach = {way: share.max() for (*_, way), share in zip(kinds, shares, strict=True)}
+    scale = (height - top - bottom) / sum(reach.values())
+    middle = top + scale * reach.get(1, 0)
     x = _axis(low, high, left, width - right)
+    floor = height - bottom
 
     drawn, told = [], []
     for (name, style, member, way), share in zip(kinds, shares, strict=True):
         for k in np.flatnonzero(share):
-            tall = max(share[k] / tallest * reach, 1.0)
+            tall = max(share[k] * scale, 1.0)
             at, wide = x(edges[k]) + 0.5, x(edges[k + 1]) - x(edges[k]) - 1
             y = middle - tall if way > 0 else middle
             drawn.append(
@@ -60,29 +70,27 @@ def distribution(
         if threshold is not None:
             text += f", {percent(float((scores[member] > threshold).mean()))} above the threshold"
         told.append(text)
-        y = top - 18 if way > 0 else height - bottom - 4
-        drawn.append(_text(left, y, text, f"label {style}"))
+        drawn.append(_text(left, 14 if way > 0 else floor + 18, text, f"label {style}"))
     drawn.append(_line(left, middle, width - right, middle, "axis"))
-    floor = height - bottom + 4
-    for tick in ticks(low, high):
-        drawn.append(_line(x(tick), floor, x(tick), floor + 4, "axis"))
-        drawn.append(_text(x(tick), floor + 18, number(tick), "tick", "middle"))
-    drawn.append(_line(left, floor, width - right, floor, "axis faint"))
-    note = f" ({count(beyond, 'score')} beyond the edge counted in the last bar)" if beyond else ""
-    drawn.append(_text(width / 2, height - 4, f"anomaly score{note}", "tick", "middle"))
+    below = floor + 24 if -1 in reach else floor + 2
+    drawn.append(_line(left, below, width - right, below, "axis faint"))
+    marks = ticks(low, high)
+    for tick, text in zip(marks, tick_texts(marks), strict=True):
+        drawn.append(_line(x(tick), below, x(tick), below + 4, "axis"))
+        drawn.append(_text(x(tick), below + 17, text, "tick", "middle"))
+    note = f" ({count(beyond, 'score')} beyond an edge, counted in its bar)" if beyond else ""
+    drawn.append(_text(width / 2, below + 34, f"anomaly score{note}", "tick", "middle"))
     if threshold is not None:
-        drawn.append(_line(x(threshold), top - 10, x(threshold), floor, "threshold"))
-        side = "end" if x(threshold) > width * 0.6 else "start"
-        shift = -6 if side == "end" else 6
-        drawn.append(
-            _text(x(threshold) + shift, top + 4, f"threshold {number(threshold)}", "mark", side)
-        )
+        drawn.append(_line(x(threshold), top - 16, x(threshold), floor, "threshold"))
+        side, shift = ("end", -6) if x(threshold) > width * 0.6 else ("start", 6)
+        text = f"threshold {number(threshold)}"
+        drawn.append(_text(x(threshold) + shift, top - 6, text, "mark", side))
     return _svg(width, height, f"Distribution of anomaly scores: {'; '.join(told)}.", drawn)
 
 
 def roc(band: RocBand, auroc: Interval, point: tuple[float, float] | None) -> Markup:
     """The ROC curve, its 95 % band and the operating point (false, true positive rate)."""
-    width, height, left, right, top, bottom = 360, 360, 46, 12, 12, 46
+    width, height, left, right, top, bottom = 380, 372, 66, 22, 12, 52
     x = _axis(0, 1, left, width - right)
     y = _axis(0, 1, height - bottom, top)
     drawn = []
@@ -90,7 +98,7 @@ def roc(band: RocBand, auroc: Interval, point: tuple[float, float] | None) -> Ma
         drawn.append(_line(left, y(tick), width - right, y(tick), "grid"))
         drawn.append(_line(x(tick), top, x(tick), height - bottom, "grid"))
         drawn.append(_text(left - 6, y(tick) + 4, f"{100 * tick:.0f} %", "tick", "end"))
-        drawn.append(_text(x(tick), height - bottom + 16, f"{100 * tick:.0f} %", "tick", "middle"))
+        drawn.append(_text(x(tick), height - bottom + 18, f"{100 * tick:.0f} %", "tick", "middle"))
     drawn.append(_line(x(0), y(0), x(1), y(1), "chance"))
     drawn.append(_text(x(0.72), y(0.66), "guessing", "tick", "start"))
     upper = [(x(f), y(h)) for f, h in zip(band.fpr, band.high, strict=True)]
@@ -116,9 +124,9 @@ def roc(band: RocBand, auroc: Interval, point: tuple[float, float] | None) -> Ma
                 "start" if near else "end",
             )
         )
-    drawn.append(_text(x(0.5), height - 8, "healthy flagged", "tick", "middle"))
+    drawn.append(_text(x(0.5), height - 10, "healthy flagged", "tick", "middle"))
     drawn.append(
-        f'<text class="tick" text-anchor="middle" transform="translate(11 {y(0.5):.1f})'
+        f'<text class="tick" text-anchor="middle" transform="translate(14 {y(0.5):.1f})'
         ' rotate(-90)">abnormal found</text>'
     )
     return _svg(width, height, told + ".", drawn)
@@ -155,9 +163,10 @@ def training_curve(steps: np.ndarray, values: np.ndarray, name: str) -> Markup:
     x = _axis(first, last if last > first else first + 1, left, width - right)
     y = _axis(low, high, height - bottom, top)
     drawn = []
-    for tick in ticks(low, high, 3):
+    marks = ticks(low, high, 4)
+    for tick, text in zip(marks, tick_texts(marks), strict=True):
         drawn.append(_line(left, y(tick), width - right, y(tick), "grid"))
-        drawn.append(_text(left - 5, y(tick) + 4, number(tick), "tick", "end"))
+        drawn.append(_text(left - 5, y(tick) + 4, text, "tick", "end"))
     for value, side in ((first, "start"), (last, "end")):
         if value != first or side == "start":
             drawn.append(_text(x(value), height - 8, f"{value:,.0f}", "tick", side))

@@ -9,25 +9,35 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-FILES = ("scores.csv", "measures.json", "examples.npz", "history.csv", "model_card.md")
-SOUGHT = ("config.json", *FILES)
+SOUGHT = (
+    "config.json",
+    "scores.csv",
+    "measures.json",
+    "examples.npz",
+    "history.csv",
+    "model_card.md",
+)
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Scans shown picture by picture; the residual is input minus reconstruction.
+    """Scans shown picture by picture.
 
-    `label` is NaN where nobody knows, `map` is NaN where the model never looked. Pictures
-    are [K, H, W], or [K, H, W, 3] for the input and reconstruction of colour scans.
+    `input` and `map` are on the scan's own grid, [K, H, W]; `seen` (the scan as the model saw
+    it, None where that is `input`), `reconstruction` and `residual` on the model's, [K, h, w].
+    Pictures run from -1 to 1 and may end in 3 colour channels. The residual is what the model
+    saw minus its reconstruction. `label` is NaN where nobody knows, `map` where the model
+    never looked.
     """
 
     names: list[str]
     score: np.ndarray
     label: np.ndarray
     input: np.ndarray
+    map: np.ndarray
+    seen: np.ndarray | None
     reconstruction: np.ndarray
     residual: np.ndarray
-    map: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -102,7 +112,9 @@ def _scores(path: Path) -> pd.DataFrame:
     for name in ("scan", "anomaly_score"):
         if name not in scores:
             raise ValueError(f"no column {name}")
-    for name in {"anomaly_score", "p_value", "threshold", "paper_score", "label"} & set(scores):
+    for name in {"anomaly_score", "p_value", "threshold", "paper_score", "unlike", "label"} & set(
+        scores
+    ):
         scores[name] = pd.to_numeric(scores[name])
     if "abnormal" in scores:
         known = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
@@ -114,31 +126,31 @@ def _scores(path: Path) -> pd.DataFrame:
 def _examples(path: Path) -> Examples | None:
     with np.load(path, allow_pickle=False) as stored:
         names = [str(name) for name in stored["names"]]
-        count = len(names)
-        label = stored["label"] if "label" in stored else np.full(count, np.nan)
-        pictures = {
-            part: np.asarray(stored[part], np.float32)
-            for part in ("input", "reconstruction", "residual", "map")
+        if not names:
+            return None
+        score = np.asarray(stored["score"], float)
+        unknown = np.full(len(names), np.nan)
+        label = np.asarray(stored["label"], float) if "label" in stored else unknown
+        parts = {
+            name: np.asarray(stored[name], np.float32)
+            for name in ("input", "map", "seen", "reconstruction", "residual")
+            if name in stored or name != "seen"
         }
-        examples = Examples(
-            names, np.asarray(stored["score"], float), np.asarray(label, float), **pictures
-        )
-    if count == 0:
-        return None
-    size = (count, *examples.input.shape[1:3])
-    for part in pictures:
-        shape = pictures[part].shape
-        colour = part in ("input", "reconstruction") and shape == (*size, 3)
-        if len(size) != 3 or not (shape == size or colour):
-            raise ValueError(f"{part} has shape {shape}, expected {size}")
-    if not examples.score.shape == examples.label.shape == (count,):
-        raise ValueError(f"expected one score and one label for each of {count} names")
-    if not examples.input.ndim == examples.reconstruction.ndim:
-        raise ValueError("input and reconstruction differ in channels")
-    difference = examples.input - examples.reconstruction
-    if difference.ndim == 4:
-        difference = difference.mean(-1)
-    if np.nansum(difference * examples.residual) < 0:
+    if not score.shape == label.shape == (len(names),):
+        raise ValueError(f"expected one score and one label for each of {len(names)} names")
+    seen = parts.pop("seen", None)
+    looked = {**parts, "seen": parts["input"] if seen is None else seen}
+    grids = (("map", "input"), ("residual", "reconstruction"), ("residual", "seen"))
+    for flat, other in grids:
+        shape, of = looked[flat].shape, looked[other].shape
+        if len(shape) != 3 or shape[0] != len(names) or of not in (shape, (*shape, 3)):
+            raise ValueError(f"{flat} has shape {shape} and {other} {of} for {len(names)} names")
+    difference = _flat(looked["seen"]) - _flat(parts["reconstruction"])
+    if np.nansum(difference * parts["residual"]) < 0:
         # The legend says which colour is brighter; a turned sign would make it lie.
-        raise ValueError("the residual has the wrong sign, expected input minus reconstruction")
-    return examples
+        raise ValueError("the residual has the wrong sign, expected seen minus reconstruction")
+    return Examples(names, score, label, seen=seen, **parts)
+
+
+def _flat(pictures: np.ndarray) -> np.ndarray:
+    return pictures.mean(-1) if pictures.ndim == 4 else pictures

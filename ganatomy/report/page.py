@@ -22,7 +22,7 @@ from ganatomy.report.tables import (
     training_curves,
     worklist_table,
 )
-from ganatomy.report.words import comparison, count, verdict, worklist_verdict
+from ganatomy.report.words import comparison, count, percent, verdict, worklist_verdict
 
 HERE = Path(__file__).parent
 
@@ -79,10 +79,11 @@ def _render(findings: Findings) -> str:
 
 
 def _head(findings: Findings, scored: Scored | None, rows: list[Row]) -> dict[str, Any]:
-    preset, model = (
-        _name(findings.measures.get(key)) or _name(findings.config.get(key))
-        for key in ("preset", "model")
-    )
+    recipe = findings.config.get("preset")
+    recipe = recipe if isinstance(recipe, dict) else {"name": recipe}
+    preset = _text(findings.measures.get("preset")) or _text(recipe.get("name"))
+    made_by = findings.measures.get("model") or findings.config.get("model") or recipe.get("model")
+    model = _text(made_by).rpartition(":")[2]
     heading = preset or model or findings.folder.resolve().name
     comparisons = []
     if rows and "auroc" in rows[0].measures:
@@ -92,7 +93,7 @@ def _head(findings: Findings, scored: Scored | None, rows: list[Row]) -> dict[st
             comparison(
                 rows[0].measures["auroc"],
                 row.measures["auroc"],
-                f"the {row.name.removeprefix('the ')} control",
+                f"the {row.name.removesuffix(' control')} control",
                 row.difference,
             )
             for row in rows[1:]
@@ -103,16 +104,40 @@ def _head(findings: Findings, scored: Scored | None, rows: list[Row]) -> dict[st
         said = worklist_verdict(len(scored), flagged)
     else:
         said = "Not evaluated yet: this folder holds neither scores nor measures."
-    failed = 0 if scored is None else scored.failed
-    have = "has no score and is" if failed == 1 else "have no score and are"
     return {
         "kind": "Anomaly detection" + (" · evaluation" if rows else " · scores" if scored else ""),
         "heading": heading,
         "subtitle": f"Model {model}" if model and model != heading else "",
         "verdict": said,
         "comparisons": comparisons,
-        "unscored": f"{count(failed, 'scan')} {have} left out." if failed else "",
+        "unlike": _unlike(scored),
+        "left_out": _left_out(findings, scored),
     }
+
+
+def _unlike(scored: Scored | None) -> str:
+    """Said where more scans look foreign than the one in a hundred that is to be expected."""
+    if scored is None or "unlike" not in scored.columns:
+        return ""
+    share = float((scored.columns["unlike"].astype(float) > 1).mean())
+    if share <= 0.05:
+        return ""
+    return (
+        f"{percent(share)} of these scans do not look like the healthy scans that set the "
+        "threshold: another scanner, framing or exposure. Set the threshold again with healthy "
+        "scans from here."
+    )
+
+
+def _left_out(findings: Findings, scored: Scored | None) -> dict[str, Any] | None:
+    """Scans that could not be read or scored, with the reasons that are known."""
+    failed = findings.measures.get("failed")
+    reasons = [str(line) for line in failed] if isinstance(failed, list) else []
+    n = len(reasons) + (0 if scored is None else scored.failed)
+    if not n:
+        return None
+    have = "has no score and is" if n == 1 else "have no score and are"
+    return {"said": f"{count(n, 'scan')} {have} left out.", "scans": reasons}
 
 
 def _sections(findings: Findings, scored: Scored | None, rows: list[Row]) -> dict[str, Any]:
@@ -184,9 +209,7 @@ def _numbers(findings: Findings, scored: Scored | None) -> tuple[int, int]:
     return int(measures.get("n_healthy", held[0])), int(measures.get("n_abnormal", held[1]))
 
 
-def _name(entry: Any) -> str:
-    if isinstance(entry, dict):
-        entry = entry.get("name")
+def _text(entry: Any) -> str:
     return entry if isinstance(entry, str) else ""
 
 

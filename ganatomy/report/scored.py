@@ -49,7 +49,8 @@ def gather_scores(table: pd.DataFrame) -> Scored | None:
         return columns[name] if name in columns and not pd.isna(columns[name]).any() else None
 
     given = known("threshold")
-    threshold = float(given[0]) if given is not None and len(set(given)) == 1 else None
+    one = given is not None and len(set(given)) == 1 and np.isfinite(given[0])
+    threshold = float(given[0]) if given is not None and one else None
     flagged = known("abnormal")
     if flagged is None and threshold is not None:
         flagged = columns["anomaly_score"] > threshold
@@ -101,7 +102,7 @@ def _paper_row(scored: Scored) -> list[Row]:
     if "paper_score" not in scored.columns or scored.labels is None or not scored.both_classes:
         return []
     paper = scored.columns["paper_score"]
-    if not np.isfinite(paper).all():
+    if not np.isfinite(paper).all() or np.array_equal(paper, scored.scores):
         return []
     labels, groups = scored.labels, scored.patients
     difference = paired_difference(labels, scored.scores, paper, groups=groups)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ganatomy.report.figures import interval_mark, training_curve
 from ganatomy.report.scored import Row, Scored
-from ganatomy.report.words import as_interval, decimal, interval, number, title
+from ganatomy.report.words import as_interval, decimal, interval, number, p_value, signed, title
 
 WORKLIST = 200
 EXPLAINED = {
@@ -42,7 +42,7 @@ def measures_table(rows: Sequence[Row], n_healthy: int, n_abnormal: int, resampl
     def gain(row: Row) -> dict | None:
         if row.difference is None:
             return None
-        value, *ends = (f"{part:+.3f}".replace("-", "−") for part in row.difference)
+        value, *ends = (signed(part) for part in row.difference)
         return {"value": value, "ends": " to ".join(ends), "mark": ""}
 
     explained = [text for name, text in EXPLAINED.items() if name in present]
@@ -59,7 +59,7 @@ def measures_table(rows: Sequence[Row], n_healthy: int, n_abnormal: int, resampl
             }
             for row in rows
         ],
-        "mark_low": number(low),
+        "mark_low": f"{low:g}",
         "mark_high": "1",
         "explain": " ".join(explained).replace("{prevalence}", prevalence),
     }
@@ -79,12 +79,13 @@ def worklist_table(scored: Scored) -> dict[str, Any]:
         for row, cell in zip(texts, cells, strict=True):
             row.append({"head": False, "style": "", **cell})
 
-    def numbers(name: str) -> list[dict[str, Any]]:
-        values = table[name].astype(float)
-        return [
-            {"text": number(v), "sort": v if np.isfinite(v) else "", "style": "numeric"}
-            for v in values
-        ]
+    def numbers(name: str, write=number) -> list[dict[str, Any]]:
+        cells = []
+        for value in table[name].astype(float):
+            known = np.isfinite(value)
+            text, sort = (write(value), float(value)) if known else ("–", "")
+            cells.append({"text": text, "sort": sort, "style": "numeric"})
+        return cells
 
     def calls(values: np.ndarray) -> list[dict[str, Any]]:
         names = ["abnormal" if v else "healthy" for v in values[:WORKLIST]]
@@ -99,14 +100,19 @@ def worklist_table(scored: Scored) -> dict[str, Any]:
         return name in table and bool(np.isfinite(table[name].astype(float)).any())
 
     add("Score", numbers("anomaly_score"), numeric=True, order="descending")
-    for name, heading in (("p_value", "p"), ("paper_score", "Paper’s score")):
-        if some(name):
-            add(heading, numbers(name), numeric=True)
+    if some("p_value"):
+        add("p", numbers("p_value", p_value), numeric=True)
+    if some("unlike"):
+        add("Unlike", numbers("unlike"), numeric=True)
+    if some("paper_score"):
+        add("Paper’s score", numbers("paper_score"), numeric=True)
     n = len(scored)
     held = f"All {n:,} scans" if n <= WORKLIST else f"The {WORKLIST} highest scores of {n:,} scans"
     note = f"{held}, most abnormal first."
     if some("p_value"):
         note += " p is the share of held-out healthy scans that would score at least as high."
+    if some("unlike"):
+        note += " Unlike: above 1 a scan does not look like those that set the threshold."
     return {"columns": columns, "rows": texts, "note": note}
 
 

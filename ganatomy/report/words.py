@@ -26,6 +26,8 @@ def number(value: float) -> str:
     value = float(value)
     if not np.isfinite(value):
         return "–"
+    if abs(value) < 1000:
+        value = float(f"{value:.3g}")  # 99.96 has the decimals of 100
     if value == 0:
         return "0"
     size = abs(value)
@@ -44,10 +46,20 @@ def decimal(value: float) -> str:
     return f"{value:.3f}" if exact else rounded
 
 
+def signed(value: float) -> str:
+    """A difference of two shares, with its sign."""
+    return f"{value:+.3f}".replace("-", "−")
+
+
+def p_value(value: float) -> str:
+    """A p-value in three decimals."""
+    return "under 0.001" if value < 0.001 else f"{value:.3f}"
+
+
 def percent(share: float) -> str:
     """A share in whole percent, in tenths where whole percent would say none or all."""
     exact = 0 < share < 0.01 or 0.99 < share < 1
-    return f"{100 * share:.{1 if exact else 0}f} %"
+    return f"{100 * share:.{1 if exact else 0}f}\u00a0%"  # never split over two lines
 
 
 def interval(measured: Interval) -> str:
@@ -73,7 +85,8 @@ def verdict(measures: Mapping[str, Interval], n_healthy: int, n_abnormal: int) -
     """What was measured, in one or two sentences."""
     auroc = measures["auroc"]
     said = (
-        f"AUROC {decimal(auroc.value)} (95 % interval {decimal(auroc.low)}–{decimal(auroc.high)})"
+        f"AUROC {decimal(auroc.value)}"
+        f" (95\u00a0% interval {decimal(auroc.low)}–{decimal(auroc.high)})"
         f" on {n_healthy:,} healthy and {count(n_abnormal, 'abnormal scan')}"
     )
     if "sensitivity" in measures and "specificity" in measures:
@@ -114,8 +127,7 @@ def comparison(
     """
     against = f"AUROC {decimal(model.value)} against {decimal(control.value)}"
     if difference is not None:
-        ends = f"{difference.low:+.3f} to {difference.high:+.3f}".replace("-", "−")
-        against += f", difference {ends}"
+        against += f", difference {signed(difference.low)} to {signed(difference.high)}"
         gain, shown = difference.value, difference.low > 0
     else:
         gain, shown = model.value - control.value, model.low > control.high

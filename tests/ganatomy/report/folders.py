@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.ndimage import gaussian_filter
 
-from ganatomy.measures import detection_measures
+from ganatomy.measures import detection_measures, paired_difference
 
 CARD = """# planted-64
 
@@ -65,13 +65,16 @@ def scores_table(seed=0, healthy=120, abnormal=150, labels=True) -> pd.DataFrame
             "threshold": np.quantile(calm, 0.95),
         }
     )
+    table["unlike"] = np.exp(0.3 * rng.normal(size=len(label)) - 0.8)
     table["abnormal"] = table["anomaly_score"] > table["threshold"]
     table["paper_score"] = score * np.exp(0.5 * rng.normal(size=len(label)))
     table = table.sample(frac=1, random_state=seed)
     return table if labels else table.drop(columns=["label", "patient", "paper_score"])
 
 
-def write_examples(folder: Path, table: pd.DataFrame, count=12, size=96, seed=0) -> None:
+def write_examples(
+    folder: Path, table: pd.DataFrame, count=12, size=96, seed=0, seen=False
+) -> None:
     rng = np.random.default_rng(seed)
     ordered = table.sort_values("anomaly_score", ascending=False)
     if "label" in ordered:
@@ -94,6 +97,10 @@ def write_examples(folder: Path, table: pd.DataFrame, count=12, size=96, seed=0)
         "residual": residual,
         "map": smooth,
     }
+    if seen:  # the model works on a grid of its own
+        small = (slice(None), slice(None, None, 3), slice(None, None, 3))
+        stored["seen"] = shown[small]
+        stored["reconstruction"], stored["residual"] = rebuilt[small], residual[small]
     if "label" in chosen:
         stored["label"] = chosen["label"].to_numpy()
     np.savez_compressed(folder / "examples.npz", **stored)
@@ -107,15 +114,20 @@ def evaluation_folder(folder: Path, seed=0, **examples) -> Path:
     measured = detection_measures(
         labels, scores, threshold=table["threshold"].iloc[0], groups=table["patient"]
     )
-    linear = detection_measures(labels, scores * np.random.default_rng(1).uniform(0.7, 1.4, 270))
+    rival = scores * np.random.default_rng(1).uniform(0.7, 1.4, len(scores))
+    linear = detection_measures(labels, rival, groups=table["patient"])
     record = {
-        "model": "anogan.aae",
+        "model": "AdversarialAutoencoder",
         "preset": "chest-xray-32",
-        "n_healthy": int((labels == 0).sum()),
-        "n_abnormal": int((labels == 1).sum()),
+        "n_healthy": 120,
+        "n_abnormal": 150,
         "patients": True,
         "measures": {name: m.to_dict() for name, m in measured.items()},
-        "controls": {"linear map score": {name: m.to_dict() for name, m in linear.items()}},
+        "controls": {
+            "linear control": {name: m.to_dict() for name, m in linear.items()}
+            | {"auroc_difference": paired_difference(labels, scores, rival).to_dict()}
+        },
+        "failed": ["normal/0999.jpeg: not an image: the file is empty"],
         "extra": {
             "by_age": [
                 {"group": "under 2 years", "scans": 131, "auroc": measured["auroc"].to_dict()},
@@ -134,10 +146,12 @@ def model_folder(folder: Path, **examples) -> Path:
     evaluation_folder(folder / "evaluation", **examples)
     config = {
         "format": 1,
-        "model": "anogan.aae",
-        "preset": "chest-xray-32",
-        "preprocessing": {"size": [32, 32], "equalise": True},
-        "threshold": 1.79,
+        "preset": {
+            "name": "chest-xray-32",
+            "model": "anogan.aae:AdversarialAutoencoder",
+            "preprocessing": {"size": [32, 32], "equalise": True},
+        },
+        "shape": [32, 32, 1],
         "versions": {"keras": "3.15.1", "tensorflow": "2.21.0"},
     }
     (folder / "config.json").write_text(json.dumps(config))
