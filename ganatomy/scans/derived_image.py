@@ -8,7 +8,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
-from pydicom.valuerep import DSfloat
+from pydicom.valuerep import DSfloat, format_number_as_ds
 
 from ganatomy.scans.dicom_header import text
 from ganatomy.scans.errors import ScanError
@@ -40,9 +40,8 @@ def derived_image(
     known = np.isfinite(array)
     low, high = (array[known].min(), array[known].max()) if known.any() else (0.0, 0.0)
     step = max(float(high) - float(low), 1e-12) / (LARGEST - 1)
-    slope = DSfloat(step, auto_format=True)
-    intercept = DSfloat(float(low) - step, auto_format=True)  # stored 1 is the lowest value
-    stored = (np.where(known, array, 0) - float(intercept)) / float(slope)
+    slope, intercept = _decimal(step), _decimal(float(low) - step)  # stored 1 is the lowest
+    stored = (np.where(known, array, 0) - intercept) / slope
     stored = np.where(known, np.clip(np.rint(stored), 1, LARGEST), 0).astype(np.uint16)
     with quiet():
         try:
@@ -70,7 +69,9 @@ def derived_image(
     # highdicom insists on a direction; the source's own, or none, is the truth
     made.PatientOrientation = source.get("PatientOrientation") or None  # pyright: ignore
     made.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
-    made.RescaleSlope, made.RescaleIntercept, made.RescaleType = slope, intercept, "US"
+    made.RescaleSlope = DSfloat(slope, auto_format=True)
+    made.RescaleIntercept = DSfloat(intercept, auto_format=True)
+    made.RescaleType = "US"
     made.PixelPaddingValue = 0
     made.WindowCenter = DSfloat((float(low) + float(high)) / 2, auto_format=True)
     made.WindowWidth = DSfloat(max(float(high) - float(low), 1e-6), auto_format=True)
@@ -83,3 +84,8 @@ def derived_image(
     made.SourceImageSequence = [reference]
     carry_over(made, source, described)
     return made
+
+
+def _decimal(value: float) -> float:
+    """The value as a decimal string of 16 characters holds it, so that writing loses nothing."""
+    return float(format_number_as_ds(value))

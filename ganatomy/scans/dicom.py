@@ -84,8 +84,8 @@ def read_series(folder: Path, files: list[Path], window: bool) -> Scan:
 
 
 def _scan(pixels, affine, headers: list[Dataset], name: str, notes: list[str]) -> Scan:
-    for note in notes:
-        log.warning("%s: %s", name, note)
+    if notes:
+        log.warning("%s: %s", name, "; ".join(notes))
     return Scan(
         pixels,
         affine,

@@ -19,7 +19,7 @@ from ganatomy.scans.safety import quiet
 from ganatomy.scans.scan import Scan
 
 # patient and study are type 2 for a derived image: present, possibly empty
-CARRIED = [
+CARRIED = (
     "PatientID",
     "PatientName",
     "PatientBirthDate",
@@ -28,7 +28,7 @@ CARRIED = [
     "StudyID",
     "StudyDate",
     "StudyTime",
-]
+)
 SERIES_NUMBER = 9001
 
 
