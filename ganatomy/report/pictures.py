@@ -28,7 +28,7 @@ def residual_picture(residual: np.ndarray, limit: float) -> str:
 
 
 def map_picture(anomaly: np.ndarray, limit: float) -> str:
-    """An anomaly map [H, W] to lay over its scan: clear at 0, opaque from half the limit.
+    """An anomaly map [H, W] to lay over its scan: clear at 0, opaque from 0.7 of the limit.
 
     Pixels that are NaN, which the model never saw, are hatched.
     """
@@ -39,7 +39,7 @@ def map_picture(anomaly: np.ndarray, limit: float) -> str:
     stripe = (i + j) % 6 < 2
     place[unseen] = np.where(stripe, HATCH, CLEAR)[unseen]
     alpha = np.zeros(256, np.uint8)
-    alpha[:LEVELS] = np.round(255 * np.clip(np.linspace(0, 2, LEVELS), 0, 1))
+    alpha[:LEVELS] = np.round(255 * np.clip(np.linspace(0, 1 / 0.7, LEVELS), 0, 1))
     alpha[HATCH] = 150
     return _indexed(place, _scale(MAP), alpha.tobytes())
 

@@ -89,7 +89,7 @@ def test_residual_s_colours_differ_in_every_kind_of_colour_vision():
 
 def test_map_is_clear_where_nothing_is_unusual_and_hatched_where_unseen():
     anomaly = np.zeros((12, 12))
-    anomaly[0, 0], anomaly[0, 1], anomaly[0, 2], anomaly[6:] = 0.2, 0.6, 1.0, np.nan
+    anomaly[0, 0], anomaly[0, 1], anomaly[0, 2], anomaly[6:] = 0.2, 0.75, 1.0, np.nan
     shown = pixels(map_picture(anomaly, 1.0), "RGBA")
     assert shown[1, 5, 3] == 0
     assert shown[0, 0, 3] < shown[0, 1, 3] == shown[0, 2, 3] == 255
