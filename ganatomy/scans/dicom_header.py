@@ -104,10 +104,8 @@ def _check_depth(dataset: Dataset, name: str) -> None:
 
 
 def _items(dataset: Dataset) -> Iterator[Dataset]:
-    for tag in list(dataset.keys()):
-        element = dataset.get_item(tag)
-        if element is None:
-            continue
+    # items() gives elements as they were read; get_item() would load what stayed in the file
+    for tag, element in list(dataset.items()):
         kind = element.VR
         if kind is None:  # implicit: the dictionary knows; private ones stay raw, nobody asks
             kind = dictionary_VR(tag) if dictionary_has_tag(tag) else "UN"
@@ -120,9 +118,8 @@ def _items(dataset: Dataset) -> Iterator[Dataset]:
 def light(dataset: Dataset) -> Dataset:
     """The header kept with a scan: no pixels, and nothing long that stayed in the file."""
     kept = Dataset()
-    for tag in list(dataset.keys()):
-        element = dataset.get_item(tag)
-        if element is None or tag.group == 0x7FE0 or tag.group & 0xFF00 == 0x6000 or tag.is_private:
+    for tag, element in list(dataset.items()):
+        if tag.group == 0x7FE0 or tag.group & 0xFF00 == 0x6000 or tag.is_private:
             continue
         if isinstance(element, RawDataElement) and (element.value is None and element.length > 0):
             continue

@@ -57,8 +57,8 @@ def read_nifti(source: Path | bytes, name: str, packed: bool) -> Scan:
             pixels = _pixels(image)
         except Exception as error:  # nibabel raises many kinds on damaged headers
             raise ScanError(name, "has a damaged header", "a valid NIfTI header") from error
-    affine[:3] *= MM_PER_UNIT[int(image.header["xyzt_units"]) & 7]
     _check_affine(affine, name)
+    affine[:3] *= MM_PER_UNIT[int(image.header["xyzt_units"]) & 7]
     return Scan(pixels, affine, path=name, kind="nifti", header=image.header)
 
 

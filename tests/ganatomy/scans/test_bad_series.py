@@ -1,5 +1,7 @@
 """A folder that is not one regular series is refused by name."""
 
+import warnings
+
 import numpy as np
 import pytest
 from pydicom.uid import generate_uid
@@ -68,7 +70,8 @@ def no_position(dataset, number):
 
 def nan_position(dataset, number):
     if number == 1:
-        dataset.ImagePositionPatient = [-10, "nan", 2.5]
+        with warnings.catch_warnings(action="ignore"):
+            dataset.ImagePositionPatient = [-10, "nan", 2.5]
 
 
 def no_spacing(dataset, number):
