@@ -3,7 +3,7 @@
 TensorFlow's strided 3D convolutions are slow on CPUs wherever they run backwards: from 32³ to 16³
 with 16 channels a gradient took 13 times as long, and a transposed convolution 160 times, as the
 form used here, an unstrided convolution of kernel 2 between space-to-depth rearrangements. That is
-the same sum in another order. In two dimensions the plain operations are as fast and are used.
+the same sum in another order. The plain 2D operations show no such cost and are used.
 """
 
 import itertools
