@@ -186,6 +186,9 @@ class Preprocessing(BaseModel):
             else:
                 samples = np.moveaxis(samples, self.rank, 0)[list(field.slices[1])]
             covered = field.covered() if filled else None
+            if covered is not None and not covered.any():
+                problem = "is thinner than a pixel of the model"
+                raise ScanError(scan.path, problem, "an image that the model's grid resolves")
             try:
                 return normalise(samples, self.normalise, window, covered)
             except ValueError as error:
