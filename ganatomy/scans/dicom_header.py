@@ -36,9 +36,9 @@ def open_dicom(source: Path | bytes, name: str) -> Dataset:
             # an upload is in memory already and could not be read from again
             defer = None if isinstance(source, bytes) else LARGE
             dataset = dcmread(stream, defer_size=defer)
-        except ScanError:
+        except (ScanError, MemoryError):
             raise
-        except (Exception, RecursionError) as error:
+        except Exception as error:  # RecursionError among them
             raise ScanError(name, "is a damaged DICOM file", "an intact data set") from error
         _check_depth(dataset, name)
     if "Rows" not in dataset or "Columns" not in dataset:
@@ -96,7 +96,7 @@ def _check_depth(dataset: Dataset, name: str) -> None:
     for _ in range(MAX_DEPTH):
         try:
             level = [item for parent in level for item in _items(parent)]
-        except (Exception, RecursionError) as error:
+        except Exception as error:
             raise ScanError(name, "has a damaged sequence", "an intact data set") from error
         if not level:
             return

@@ -54,6 +54,8 @@ def decode(dataset: Dataset, name: str, window: bool) -> np.ndarray:
     with quiet():
         try:
             values, _ = decoder.as_array(dataset, decoding_plugin=plugin, raw=False)
+        except MemoryError:
+            raise
         except Exception as error:
             raise ScanError(name, "has damaged or missing pixels", "intact PixelData") from error
         shape = (frames, rows, columns, samples)
@@ -62,7 +64,7 @@ def decode(dataset: Dataset, name: str, window: bool) -> np.ndarray:
         values = values.reshape(shape)
         try:
             return _presented(dataset, values, name, window)
-        except ScanError:
+        except (ScanError, MemoryError):
             raise
         except Exception as error:
             raise ScanError(name, "has a broken value table or rescale", "a valid one") from error

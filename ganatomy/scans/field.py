@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ganatomy.scans.resample import inside, weights
+from ganatomy.scans.resample import along_axes, inside, weights
 
-WORLD = {"L": (0, -1), "R": (0, 1), "P": (1, -1), "A": (1, 1), "I": (2, -1), "S": (2, 1)}
+TOUCHED = 1e-5  # weight of an unknown pixel that makes a voxel unknown
 
 
 @dataclass(frozen=True)
@@ -98,15 +98,10 @@ class Field:
 
 
 def _interpolate(values: np.ndarray, rows: list[np.ndarray]) -> np.ndarray:
-    from ganatomy.scans.resample import along_axes
-
     known = np.isfinite(values)
     if known.all():
         return along_axes(values, rows)
     # a NaN of the model's own map spreads to the voxels it touches, and no further
     filled = along_axes(np.where(known, values, 0).astype(np.float32), rows)
-    touched = along_axes((~known).astype(np.float32), rows) > EPSILON
+    touched = along_axes((~known).astype(np.float32), rows) > TOUCHED
     return np.where(touched, np.float32(np.nan), filled)
-
-
-EPSILON = 1e-5

@@ -55,6 +55,8 @@ def read_nifti(source: Path | bytes, name: str, packed: bool) -> Scan:
             image = image_class.from_stream(io.BytesIO(content))
             affine = np.array(image.affine, dtype=np.float64)
             pixels = _pixels(image)
+        except MemoryError:
+            raise
         except Exception as error:  # nibabel raises many kinds on damaged headers
             raise ScanError(name, "has a damaged header", "a valid NIfTI header") from error
     _check_affine(affine, name)

@@ -46,6 +46,8 @@ def read_picture(source: Path | bytes, name: str) -> Scan:
                 raise ScanError(name, "is 16-bit colour", "8-bit colour or 16-bit grey")
             try:
                 pixels = _pixels(ImageOps.exif_transpose(image))
+            except MemoryError:
+                raise
             except Exception as error:
                 raise ScanError(name, "is damaged or cut short", "an intact picture") from error
     return Scan(pixels, path=name, kind="picture")

@@ -37,21 +37,27 @@ def read_scan(
     Raises:
         ScanError: anything that cannot be read as one scan, in one line.
     """
-    if isinstance(source, bytes):
-        scan = _read_file(source, source[:540], name or "upload", window)
-    else:
-        path = Path(source)
-        check_path(path)
-        if path.is_dir():
-            scan = _read_folder(path, window)
-        else:
-            scan = _read_file(path, read_start(path, 540), str(path), window)
-        scan.path = name or str(path)
+    called = name or ("upload" if isinstance(source, bytes) else str(source))
+    try:
+        scan = _read(source, called, window)
+    except MemoryError as error:
+        raise ScanError(called, "needs more memory than there is", "a smaller scan") from error
+    scan.path = called
     if not np.isfinite(scan.pixels).all():
         raise ScanError(scan.path, "has pixels that are not finite (NaN or infinite)", "numbers")
     if not constant and scan.pixels.min() == scan.pixels.max():
         raise ScanError(scan.path, "is constant: every pixel is the same", "an image")
     return scan
+
+
+def _read(source: str | os.PathLike | bytes, name: str, window: bool) -> Scan:
+    if isinstance(source, bytes):
+        return _read_file(source, source[:540], name, window)
+    path = Path(source)
+    check_path(path)
+    if path.is_dir():
+        return _read_folder(path, window)
+    return _read_file(path, read_start(path, 540), name, window)
 
 
 def sniff(start: bytes) -> str:

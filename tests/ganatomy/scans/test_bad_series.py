@@ -115,6 +115,17 @@ def test_positions_rounded_to_a_tenth_are_accepted_and_noted(make_series):
     assert scan.spacing[2] == pytest.approx(1.34, abs=0.01)
 
 
+def test_oblique_positions_rounded_to_a_tenth_are_accepted(make_series):
+    cosine, sine = np.cos(0.3), np.sin(0.3)
+
+    def change(dataset, number):
+        dataset.ImageOrientationPatient = [1, 0, 0, 0, cosine, sine]
+        step = number * 1.7 * np.array([0, -sine, cosine])
+        dataset.ImagePositionPatient = [round(float(v), 1) for v in step - (10, 20, 5)]
+
+    assert read_scan(make_series(change)).spacing[2] == pytest.approx(1.7, abs=0.05)
+
+
 def test_strangers_in_the_folder_are_named(make_series):
     folder = make_series()
     (folder / "notes.txt").write_text("side files are fine")
