@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from ganatomy.scans.prepared import Prepared
     from ganatomy.scans.preprocessing import Preprocessing
     from ganatomy.scans.read import find_scans, read_scan
-    from ganatomy.scans.reading import read_scans
     from ganatomy.scans.write import write_map
 
 __all__ = [
@@ -19,7 +18,6 @@ __all__ = [
     "ScanError",
     "find_scans",
     "read_scan",
-    "read_scans",
     "write_map",
 ]
 
@@ -29,7 +27,6 @@ _HOMES = {
     "Preprocessing": "preprocessing",
     "find_scans": "read",
     "read_scan": "read",
-    "read_scans": "reading",
     "write_map": "write",
 }
 
