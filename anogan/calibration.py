@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+
 from ganatomy.scans import Prepared, Scan
 
 
@@ -46,14 +48,17 @@ class Calibration:
         Above 1 a scan comes from another scanner, framing or exposure, and its score is to be
         trusted less. Covariance with Ledoit & Wolf's (2004) shrinkage.
         """
+        centre, spread, fitted, usual = self._usual_look
+        return np.sqrt(fitted.mahalanobis((looks - centre) / spread) / usual)
+
+    @cached_property
+    def _usual_look(self) -> tuple:
         from sklearn.covariance import LedoitWolf
 
-        if len(self.looks) < 10:
-            return np.zeros(len(looks))
         centre, spread = self.looks.mean(0), self.looks.std(0) + 1e-6
         fitted = LedoitWolf().fit((self.looks - centre) / spread)
         own = fitted.mahalanobis((self.looks - centre) / spread)
-        return np.sqrt(fitted.mahalanobis((looks - centre) / spread) / np.quantile(own, 0.99))
+        return centre, spread, fitted, np.quantile(own, 0.99)
 
     def state(self) -> dict[str, np.ndarray]:
         return {"scores": self.scores, "looks": self.looks, "fpr": np.array(self.fpr)}
@@ -82,13 +87,12 @@ def look(scan: Scan, prepared: Prepared) -> np.ndarray:
     """What a scan looks like without any network: framing, exposure and contrast, [d].
 
     Log aspect ratio, five quantiles of the intensities over their range, and the parameters of
-    the alignment to the healthy mean (zeros where there is none).
+    the alignment to the healthy mean where there is one.
     """
     pixels = scan.pixels.mean(-1)
     low, high = float(pixels.min()), float(pixels.max())
     quantiles = np.quantile(pixels, [0.05, 0.25, 0.5, 0.75, 0.95])
     exposure = (quantiles - low) / max(high - low, 1e-12)
     aspect = np.log(pixels.shape[0] / pixels.shape[1])
-    alignment = np.asarray(prepared.alignment, float)
-    alignment = alignment.mean(0) if alignment.ndim > 1 else alignment
-    return np.concatenate([[aspect], exposure, alignment.ravel()])
+    placed = [] if prepared.alignment is None else prepared.alignment
+    return np.concatenate([[aspect], exposure, placed])

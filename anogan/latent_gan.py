@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 from keras import ops
 
 from anogan.detector import Detector
@@ -122,6 +123,17 @@ class LatentGAN(Detector):
         logit = self.networks["critic"](fake, training=True)["logit"]
         return {"adversarial": self.adversary.generator(logit)}
 
+    def pictures(self, samples: Tensor) -> dict[str, Any]:
+        """Eight generated samples; once the encoder learns, scans above their reconstructions."""
+        z = np.random.default_rng(0).standard_normal((8, self.latent), np.float32)
+        generate = self.network("generator")
+        shown = {"samples": row(generate(z, training=False))}
+        if self.stage is not None and self.stage.name == "encoder":
+            code = self.network("encoder")(samples, training=False)
+            pair = [row(samples), row(generate(code, training=False))]
+            shown["reconstructions"] = np.concatenate(pair)
+        return shown
+
     # The encoder's stage: generator and critic frozen, in inference mode ---------------------
 
     def play_encoder(self, batch: Batch) -> dict:
@@ -153,3 +165,11 @@ class LatentGAN(Detector):
 def mean_square(x: Tensor) -> Tensor:
     """Mean of squares over all axes but the first, [B]."""
     return ops.mean(ops.square(x), axis=tuple(range(1, len(x.shape))))
+
+
+def row(images: Tensor) -> np.ndarray:
+    """Images [n, *size, c] side by side as one picture; of volumes the middle slice."""
+    grey = np.asarray(images, np.float32).mean(-1)
+    if grey.ndim == 4:
+        grey = grey[..., grey.shape[-1] // 2]
+    return np.concatenate(list(grey), axis=1)

@@ -12,6 +12,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.ndimage import gaussian_filter
 
+from anogan.detector import Findings
+
 
 class Postprocessing(BaseModel):
     """Settings of the way from residual to score, and what was fitted on healthy scans.
@@ -40,7 +42,7 @@ class Postprocessing(BaseModel):
     _rms: np.ndarray | None = None
 
     def fit(self, residuals: np.ndarray) -> Postprocessing:
-        """Learn the healthy root mean square from residuals [n, *size] of held-out healthy scans."""
+        """Learn the healthy map from residuals [n, *size] of held-out healthy scans."""
         if self.healthy_map:
             # In float64 and one sample at a time: the archive may be large.
             square = np.zeros(residuals.shape[1:])
@@ -67,8 +69,17 @@ class Postprocessing(BaseModel):
         inner = tuple(slice(n, side - n) for side, n in self._margins(maps.shape[1:]))
         return np.array([highest(one[inner], self.top) for one in maps])
 
-    def volume_score(self, scores: np.ndarray) -> float:
-        """A volume's score from those of its slices: the mean of the highest share."""
+    def judge(self, findings: Findings) -> tuple[np.ndarray, np.ndarray, float]:
+        """A scan's maps [n, *size], the scores of its samples [n], and its own score.
+
+        A volume under a 2D model has a sample a slice; its score is the mean of the highest share.
+        """
+        maps = self.maps(findings.residual)
+        scores = findings.paper_score if self.score == "paper" else self.scores(maps)
+        return maps, np.asarray(scores, float), self.whole(scores)
+
+    def whole(self, scores: np.ndarray) -> float:
+        """A scan's score of those of its samples."""
         return highest(scores, self.slices)
 
     def state(self) -> dict[str, np.ndarray]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import TimeoutError
 from itertools import islice
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ganatomy.scans import Prepared, Preprocessing, Scan, ScanError, read_scan
 
@@ -63,10 +64,8 @@ def decode(
 
     from pebble import ProcessExpired, ProcessPool
 
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ganatomy.decoding"])
     with ProcessPool(
-        max_workers=workers, initializer=_limit_memory, initargs=[memory], context=context
+        max_workers=workers, initializer=_limit_memory, initargs=[memory], context=_Context()
     ) as pool:
         waiting: deque = deque()
 
@@ -90,6 +89,28 @@ def decode(
             following = next(rest, None) or next(paths, None)
             if following is not None:
                 put(following)
+
+
+class _Process(ForkServerProcess):
+    """A worker that does not import the caller's script.
+
+    multiprocessing would run it again in each worker: TensorFlow and all, and without end where
+    the script has no `if __name__ == "__main__"`.
+    """
+
+    @staticmethod
+    def _Popen(process: Any) -> Any:
+        main = sys.modules["__main__"]
+        hidden = {n: vars(main).pop(n) for n in ("__file__", "__spec__") if n in vars(main)}
+        main.__spec__ = None
+        try:
+            return ForkServerProcess._Popen(process)
+        finally:
+            vars(main).update(hidden)
+
+
+class _Context(ForkServerContext):
+    Process = _Process
 
 
 def _decode_one(path: Path, preprocessing: Preprocessing, window: bool) -> Decoded:

@@ -100,7 +100,8 @@ class AdversarialModel(keras.Model):
     Args:
         term_weights: weight by `player/term`, over the class's `default_weights`: a number, or
             `[[step, weight], ...]` between which it is linear. At 0 the term is not computed.
-        optimizers: by player, settings of Adam over `default_optimizer`.
+        optimizers: by player, settings over `default_optimizer`; `kind` is a Keras optimizer's
+            name, Adam where it is not given.
         averages: by network, the decay of an exponential moving average of its weights; every
             verb then uses the averaged network.
     """
@@ -146,6 +147,10 @@ class AdversarialModel(keras.Model):
     def play(self, batch: Batch) -> Any:
         raise NotImplementedError
 
+    def pictures(self, samples: Any) -> dict[str, Any]:
+        """Pictures [H, W] in [-1, 1] of how training goes, by name; `samples` [n, *size, c]."""
+        return {}
+
     # What the core does --------------------------------------------------------------------
 
     def assemble(self) -> None:
@@ -170,7 +175,10 @@ class AdversarialModel(keras.Model):
         self.optimizers = {}
         for player in players.values():
             settings = {**self.default_optimizer, **self._optimizer_settings.get(player.name, {})}
-            optimizer = keras.optimizers.Adam(**settings)
+            kind = settings.pop("kind", "adam")
+            if kind != "adam":  # other optimizers have no betas to take over
+                settings = {k: v for k, v in settings.items() if not k.startswith("beta_")}
+            optimizer = keras.optimizers.get({"class_name": kind, "config": settings})
             optimizer.build(self.variables_of(player))
             self.optimizers[player.name] = optimizer
         self.step = self.add_weight(

@@ -29,7 +29,7 @@ class Training(BaseModel):
         batch_size: global; every replica takes its share.
         steps: by stage.
         every: steps between two reports, checkpoints and logged points.
-        augment: settings of `ganatomy.augment.Augment`.
+        augment: settings of `ganatomy.batches.Augment`.
         holdout: share of the patients kept back to calibrate on.
         dtype: "float32" or "mixed_bfloat16".
         jit_compile: whether XLA compiles a step; never left to chance.

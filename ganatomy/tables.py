@@ -1,13 +1,13 @@
-"""The data table: a row is a sample, a column is a role; and the batches that a game trains on."""
+"""The data table: a row is a sample, a column is a role."""
 
 from __future__ import annotations
 
 import glob
+import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -200,8 +200,6 @@ def split(table: Table, fraction: float, seed: int) -> tuple[Table, Table]:
     Which side a patient falls on depends on (seed, the patient's or scan's name) alone, so
     that a scan more in the folder moves no other.
     """
-    import hashlib
-
     who = table.patient if table.patient is not None else np.array(table.names)
     draw = {
         name: int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:8], "big")
@@ -213,100 +211,8 @@ def split(table: Table, fraction: float, seed: int) -> tuple[Table, Table]:
     return table.rows(~mask), table.rows(mask)
 
 
-def batches(
-    arrays: Mapping[str, np.ndarray],
-    noise: Mapping[str, Any],
-    *,
-    roles: Mapping[str, str],
-    batch_size: int,
-    updates: int,
-    first_step: int,
-    steps: int,
-    seed: int,
-    augment: Any = None,
-):
-    """The batches of steps `first_step` to `steps`, as a tf.data.Dataset.
-
-    An element is one step: a dict by role and noise, [batch_size, updates, ...] float32.
-    Order, augmentation and noise are functions of (seed, step, place in the global batch), so a
-    resumed run sees what an unbroken one would, whatever the number of replicas.
-
-    Args:
-        arrays: by role, [N, ...] (a memory map is read a batch at a time).
-        noise: by name, `ganatomy.game.Noise`.
-        roles: "joined" roles share one order; every other has its own.
-        augment: `augment({role: [n, ...]}, seed) -> same`, or None.
-
-    Raises:
-        TableError: fewer samples than one batch.
-    """
-    import tensorflow as tf
-
-    for role, array in arrays.items():
-        if len(array) < batch_size:
-            raise TableError(
-                f"{len(array)} samples of {role} are fewer than one batch of {batch_size}: "
-                f"give more, or --set batch_size={len(array)}"
-            )
-    count = batch_size * updates
-
-    def order(size: int, stream: int, step):
-        place = step * count + tf.range(count, dtype=tf.int64)
-        epoch, within = place // size, place % size
-        seeds = tf.stack(
-            [tf.fill([count], tf.constant(v, tf.int64)) for v in (seed, stream)] + [epoch], axis=1
-        )
-        return tf.random.experimental.index_shuffle(
-            within, tf.cast(seeds, tf.uint32), tf.constant(size - 1, tf.int64)
-        )
-
-    def gather(array: np.ndarray, index):
-        sample = tf.numpy_function(
-            lambda i: np.asarray(array[i], np.float32), [index], tf.float32, stateful=False
-        )
-        sample.set_shape((count, *array.shape[1:]))
-        return sample
-
-    def one_step(step):
-        shared = None
-        batch = {}
-        for number, (role, array) in enumerate(arrays.items()):
-            if roles[role] == "joined":
-                shared = order(len(array), 0, step) if shared is None else shared
-                index = shared
-            else:
-                index = order(len(array), number + 1, step)
-            batch[role] = gather(array, index)
-        if augment is not None:
-            batch = augment(batch, tf.stack([tf.constant(seed, tf.int64), step]))
-        for number, (name, kind) in enumerate(sorted(noise.items())):
-            draw = {
-                "normal": tf.random.stateless_normal,
-                "uniform": tf.random.stateless_uniform,
-            }[kind.kind]
-            # The stream's number stands beside the seed, so that no two streams are one.
-            key = tf.stack([tf.constant(seed * 1009 + number + 1, tf.int64), step])
-            batch[name] = draw((count, *kind.shape), key)
-        return {
-            name: tf.reshape(value, (batch_size, updates, *value.shape[1:]))
-            for name, value in batch.items()
-        }
-
-    options = tf.data.Options()
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    options.deterministic = True
-    return (
-        tf.data.Dataset.range(first_step, steps)
-        .map(one_step, num_parallel_calls=tf.data.AUTOTUNE)
-        .prefetch(4)
-        .with_options(options)
-    )
-
-
 def fingerprint(paths: Iterable[Path], *extra: str) -> str:
     """A hash of files by name, size and time, and of whatever else decides their pixels."""
-    import hashlib
-
     digest = hashlib.sha256()
     for path in paths:
         members = sorted(path.iterdir()) if path.is_dir() else [path]

@@ -1,0 +1,188 @@
+"""How well a detector tells abnormal from healthy, with the controls beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from anogan.scorer import AnomalyScorer, Result
+from ganatomy.artifacts import write_whole
+from ganatomy.measures.detection import detection_measures, paired_difference
+from ganatomy.tables import Table, TableError
+
+# Pictures in the report are no larger than this.
+SIDE = 224
+
+
+def evaluate(
+    scorer: AnomalyScorer,
+    table: Table,
+    folder: Path | None = None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Measures of a calibrated scorer on labelled scans; written to a folder where one is given.
+
+    The folder gets scores.csv, measures.json and, where the table has both kinds, examples.npz.
+    Intervals resample patients where the table knows them, otherwise scans.
+
+    Raises:
+        TableError: no labels, or only one kind of scan.
+    """
+    if table.label is None or len(set(table.label)) < 2:
+        raise TableError(
+            "an evaluation needs healthy and abnormal scans: a CSV with a column "
+            "'label' (0, 1), or a folder with 'normal' beside other subfolders"
+        )
+    rows, others = [], {name: [] for name in scorer.controls_}
+    failures = []
+    results = scorer.results(table.first)
+    done = 0
+    for group in _groups(results, scorer.artifact_.model.chunk):
+        good = [r for r in group if r.error is None]
+        for name, control in scorer.controls_.items():
+            others[name] += [r.anomaly_score for r in control.again(good, scorer)] if good else []
+        for result in group:
+            place = done
+            done += 1
+            if result.error is not None:
+                failures.append(str(result.error))
+                continue
+            rows.append(
+                {
+                    "scan": table.names[place],
+                    "label": int(table.label[place]),
+                    "patient": "" if table.patient is None else table.patient[place],
+                    **columns(result),
+                }
+            )
+        if progress is not None:
+            progress(done, len(table))
+    frame = pd.DataFrame(rows)
+    if frame.empty or frame["label"].nunique() < 2:
+        raise TableError("of the healthy or of the abnormal scans, not one could be read")
+    measures = measured(frame, others, scorer, table.patient is not None)
+    measures["failed"] = failures
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        frame.to_csv(folder / "scores.csv", index=False)
+        write_whole(folder / "measures.json", json.dumps(measures, indent=2))
+        np.savez_compressed(folder / "examples.npz", **examples(scorer, table, frame))
+    return measures
+
+
+def columns(result: Result) -> dict[str, Any]:
+    """The columns of scores.csv that a result fills."""
+    return {
+        "anomaly_score": result.anomaly_score,
+        "p_value": result.p_value,
+        "threshold": result.threshold,
+        "abnormal": result.abnormal,
+        "paper_score": result.paper_score,
+        "unlike": result.unlike,
+    }
+
+
+def measured(
+    frame: pd.DataFrame, others: dict[str, list[float]], scorer: AnomalyScorer, patients: bool
+) -> dict[str, Any]:
+    """measures.json: the model's measures, the controls' and their differences."""
+    labels, scores = frame["label"].to_numpy(), frame["anomaly_score"].to_numpy()
+    groups = frame["patient"].to_numpy(str) if patients else None
+    preset = scorer.artifact_.preset
+    found = detection_measures(labels, scores, threshold=scorer.threshold_, groups=groups)
+    controls = {}
+    rivals = {"paper score": frame["paper_score"].to_numpy(), **others}
+    for name, rival in rivals.items():
+        if name == "paper score" and np.array_equal(rival, scores):
+            continue
+        own = detection_measures(labels, np.asarray(rival), groups=groups)
+        difference = paired_difference(labels, scores, np.asarray(rival), groups=groups)
+        title = {"linear": "linear control", "raw": "raw principal components"}.get(name, name)
+        controls[title] = {key: value.to_dict() for key, value in own.items()}
+        controls[title]["auroc_difference"] = difference.to_dict()
+    extra = {}
+    return {
+        "model": preset.model.partition(":")[2],
+        "preset": preset.name,
+        "n_healthy": int((labels == 0).sum()),
+        "n_abnormal": int((labels == 1).sum()),
+        "patients": patients,
+        "threshold": scorer.threshold_ if np.isfinite(scorer.threshold_) else None,
+        "fpr": scorer.calibration_.fpr,
+        "measures": {key: value.to_dict() for key, value in found.items()},
+        "controls": controls,
+        "unlike_calibration": float((frame["unlike"] > 1).mean()),
+        "extra": extra,
+    }
+
+
+def examples(scorer: AnomalyScorer, table: Table, frame: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Pictures of the highest and lowest scored, and of the worst errors of both kinds."""
+    order = frame.sort_values("anomaly_score")
+    healthy, abnormal = order[order["label"] == 0], order[order["label"] == 1]
+    chosen = pd.concat(
+        [abnormal[::-1][:5], healthy[:3], healthy[::-1][:4], abnormal[:4]]
+    ).drop_duplicates("scan")
+    where = {name: place for place, name in enumerate(table.names)}
+    paths = [table.first[where[name]] for name in chosen["scan"]]
+    pictures = [picture(result) for result in scorer.results(paths)]
+    return {
+        "names": chosen["scan"].to_numpy(str),
+        "score": chosen["anomaly_score"].to_numpy(float),
+        "label": chosen["label"].to_numpy(int),
+        **{key: np.stack([p[key] for p in pictures]) for key in pictures[0]},
+    }
+
+
+def picture(result: Result) -> dict[str, np.ndarray]:
+    """A result as flat pictures; of a volume, the slice that scores highest.
+
+    `input` and `map` are on the scan's own grid, fitted into a square of `SIDE`; `seen`,
+    `reconstruction` and `residual` are on the model's.
+    """
+    findings, prepared, scan = result.findings, result.prepared, result.scan
+    slice_ = int(np.argmax(result.slice_scores))
+    seen, image = prepared.samples[slice_].mean(-1), findings.reconstruction[slice_].mean(-1)
+    residual = findings.residual[slice_]
+    if seen.ndim == 3:
+        middle = int(np.argmax(np.abs(residual).mean((0, 1))))
+        seen, image, residual = seen[..., middle], image[..., middle], residual[..., middle]
+    own, overlay = scan.pixels.mean(-1), result.map
+    if own.ndim == 3:
+        best = int(np.argmax(np.nan_to_num(overlay).mean((0, 1))))
+        own, overlay = own[..., best], overlay[..., best]
+    low, high = np.percentile(own, [0.5, 99.5])
+    own = np.clip(2 * (own - low) / max(high - low, 1e-12) - 1, -1, 1)
+    return {
+        "input": _square(own, -1.0),
+        "map": _square(overlay, np.nan),
+        "seen": seen.astype(np.float32),
+        "reconstruction": image.astype(np.float32),
+        "residual": residual.astype(np.float32),
+    }
+
+
+def _square(image: np.ndarray, fill: float) -> np.ndarray:
+    """An image fitted into a square of `SIDE`, its proportions kept."""
+    from scipy.ndimage import affine_transform
+
+    longest = max(image.shape)
+    step = max(longest / SIDE, 1.0)
+    # Where an image is small its pixels stay pixels.
+    side = min(SIDE, longest)
+    offset = [(n - 1) / 2 - step * (side - 1) / 2 for n in image.shape]
+    return affine_transform(
+        image, [step, step], offset, output_shape=(side, side), order=1, cval=fill
+    ).astype(np.float32)
+
+
+def _groups(results: Iterator[Result], size: int) -> Iterator[list[Result]]:
+    while group := list(islice(results, size)):
+        yield group

@@ -1,0 +1,97 @@
+"""After the networks are trained: healthy map, threshold and the controls beside them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from anogan.calibration import Calibration, look
+from anogan.scorer import AnomalyScorer
+from ganatomy.artifacts import Artifact, build_model
+from ganatomy.cache import prepare
+from ganatomy.registry import Preset
+from ganatomy.scans import Preprocessing
+from ganatomy.tables import Table
+
+# Principal components kept by the controls: a few beat many on every healthy collection tried.
+COMPONENTS = 4
+
+
+def finish(
+    artifact: Artifact, preprocessing: Preprocessing, training: Table, holdout: Table, fpr: float
+) -> AnomalyScorer:
+    """A calibrated scorer of a trained detector, with its controls trained beside it.
+
+    Args:
+        artifact: the trained model; no arrays yet.
+        preprocessing: fitted on the training scans.
+        training: healthy scans the networks were trained on.
+        holdout: healthy scans of other patients.
+        fpr: share of healthy scans that may be called abnormal.
+    """
+    scorer = calibrated(artifact, preprocessing, holdout, fpr)
+    if artifact.preset.model != "anogan.linear:Linear":
+        scorer.controls_ = {
+            name: _control(preset, preprocessing, training, holdout, fpr)
+            for name, preset in control_presets(artifact.preset).items()
+        }
+    return scorer
+
+
+def control_presets(preset: Preset) -> dict[str, Preset]:
+    """The presets of the controls: the same pipeline without a network, and next to nothing.
+
+    "linear" has the preset's own pre- and postprocessing; "raw" has neither equalisation,
+    alignment nor map score: principal components of the pictures as they are.
+    """
+    linear: dict[str, Any] = {
+        **preset.model_dump(),
+        "name": "linear",
+        "title": "Principal components through the same pipeline",
+        "model": "anogan.linear:Linear",
+        "paper": "none: a control",
+        "hyperparameters": {"components": COMPONENTS},
+        "postprocessing": {**preset.postprocessing, "score": "map"},
+    }
+    plain = {"equalise": None, "align": False, "normalise": "range"}
+    raw = {
+        **linear,
+        "name": "raw",
+        "title": "Principal components of the pictures as they are",
+        "preprocessing": {**preset.preprocessing, **plain},
+        "postprocessing": {**preset.postprocessing, "score": "paper"},
+    }
+    return {"linear": Preset(**linear), "raw": Preset(**raw)}
+
+
+def calibrated(
+    artifact: Artifact, preprocessing: Preprocessing, holdout: Table, fpr: float
+) -> AnomalyScorer:
+    """A scorer whose healthy map and threshold come from the holdout."""
+    artifact.arrays = {f"preprocessing/{k}": array for k, array in preprocessing.state().items()}
+    scorer = AnomalyScorer(artifact, fpr)
+    found, looks = [], []
+    for item, findings in scorer.examined(holdout.first):
+        if findings is not None:
+            found.append(findings)
+            looks.append(look(item.scan, item.prepared))
+    if not found:
+        raise ValueError("not one of the scans held out for calibration could be read")
+    post = scorer.postprocessing_
+    post.fit(np.concatenate([findings.residual for findings in found]))
+    scores = [post.judge(findings)[-1] for findings in found]
+    scorer.calibration_ = Calibration.of(scores, np.stack(looks), fpr)
+    return scorer
+
+
+def _control(
+    preset: Preset, preprocessing: Preprocessing, training: Table, holdout: Table, fpr: float
+) -> AnomalyScorer:
+    own = Preprocessing(**preset.preprocessing)
+    own.load_state(preprocessing.state() if own.align else {})
+    samples = prepare(training.first, own).array
+    shape = samples.shape[1:]
+    model = build_model(preset, shape)
+    model.solve(samples)
+    return calibrated(Artifact(preset, model, shape), own, holdout, fpr)

@@ -1,0 +1,320 @@
+"""fit: from a preset and a table to a trained model, on one device, several, or several machines.
+
+One code path: the strategy decides where variables live; data, noise and logs do not depend on
+it. A killed run goes on from its last checkpoint as if it had not been killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from pydantic import ValidationError
+
+from ganatomy import registry
+from ganatomy.artifacts import Artifact, ArtifactError, build_model, write_whole
+from ganatomy.batches import Augment, batches
+from ganatomy.cache import Samples, prepare
+from ganatomy.callbacks import Checkpoint, History, Progress, StopAtNaN
+from ganatomy.game import AdversarialModel
+from ganatomy.progress import counter
+from ganatomy.registry import Preset
+from ganatomy.scans import Preprocessing, Scan, ScanError, read_scan
+from ganatomy.tables import Table, split
+from ganatomy.tracking import LogToRun, Run
+
+Strategy = Any
+
+
+def make_strategy(name: str = "auto") -> Strategy:
+    """Where to train: "none", "mirrored" (all devices of this machine), "multiworker", "auto".
+
+    "auto" takes the workers that TF_CONFIG names, else all GPUs where there are several, else the
+    one device there is. Several workers must be made before TensorFlow does anything else.
+    """
+    if name == "multiworker" or (name == "auto" and os.environ.get("TF_CONFIG")):
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    gpus = tf.config.list_logical_devices("GPU")
+    if name == "mirrored" or (name == "auto" and len(gpus) > 1):
+        devices = gpus or tf.config.list_logical_devices("CPU")
+        return tf.distribute.MirroredStrategy([device.name for device in devices])
+    if name not in ("auto", "none"):
+        raise ValueError(f"--strategy {name}: expected auto, none, mirrored or multiworker")
+    return tf.distribute.get_strategy()
+
+
+def is_chief(strategy: Strategy) -> bool:
+    """Whether this process is the one that logs, saves and reports."""
+    resolver = getattr(strategy, "cluster_resolver", None)
+    if resolver is None or not resolver.cluster_spec().jobs:
+        return True
+    return (resolver.task_type or "worker", resolver.task_id or 0) in (
+        ("chief", 0),
+        *([] if "chief" in resolver.cluster_spec().jobs else [("worker", 0)]),
+    )
+
+
+def train(
+    model: AdversarialModel,
+    data: Callable[[int, int, int, Mapping[str, Any]], tf.data.Dataset],
+    steps: Mapping[str, int],
+    *,
+    every: int = 100,
+    callbacks: Callable[[], list[keras.callbacks.Callback]] = list,
+    jit_compile: bool = False,
+    strategy: Strategy | None = None,
+) -> None:
+    """Play all stages of a game from the step it stands at.
+
+    Args:
+        model: assembled, in the scope of the strategy.
+        data: `data(first_step, end_step, updates, noise)` gives the batches of these steps.
+        steps: by stage.
+        every: steps between two reports; a stage's steps are rounded up to whole reports.
+        callbacks: made anew for every stage.
+
+    Raises:
+        ValueError: `steps` does not name the stages.
+    """
+    names = [stage.name for stage in model.stage_list]
+    if set(steps) != set(names):
+        raise ValueError(f"steps are given for {sorted(steps)}, the stages are {names}")
+    strategy = strategy or tf.distribute.get_strategy()
+    begin = 0
+    for stage in model.stage_list:
+        epochs = -(-steps[stage.name] // every)
+        end = begin + epochs * every
+        first = int(model.step.numpy())
+        if first < end:
+            with strategy.scope():
+                model.enter(stage, jit_compile=jit_compile)
+            dataset = data(first, end, stage.updates, model.noise)
+            model.fit(
+                dataset,
+                epochs=epochs,
+                initial_epoch=(first - begin) // every,
+                steps_per_epoch=every,
+                callbacks=callbacks(),
+                verbose=0,
+            )
+        begin = end
+
+
+def fit(
+    preset: Preset,
+    table: Table,
+    out: Path,
+    *,
+    validation: Table | None = None,
+    seed: int = 0,
+    strategy: str = "auto",
+    resume: bool = False,
+    experiment: str | None = None,
+    register: str | None = None,
+    log_images: bool = False,
+    fpr: float = 0.05,
+) -> Any:
+    """Train a preset and write the model folder.
+
+    Args:
+        preset: with its overrides.
+        table: healthy scans, or the rows that the model's roles need.
+        out: the model folder; must be empty, or hold this very run where `resume`.
+        validation: labelled scans to measure on.
+        seed: of weights, order, noise and the split.
+        strategy: see `make_strategy`.
+        resume: go on from the checkpoint in `out`.
+        experiment: of MLflow.
+        register: name in MLflow's model registry.
+        log_images: send pictures to the tracking server also where the scans are DICOM.
+        fpr: share of healthy scans that the threshold lets be called abnormal.
+
+    Returns:
+        The face of the task, e.g. an AnomalyScorer.
+
+    Raises:
+        ArtifactError: `out` holds something else, or nothing to resume.
+        TableError: too few scans.
+    """
+    where = make_strategy(strategy)
+    chief = is_chief(where)
+    out = Path(out)
+    identity = {"preset": preset.model_dump(mode="json"), "seed": seed}
+    state = _open_folder(out, identity, resume, chief)
+    keras.config.set_dtype_policy(preset.training.dtype)
+
+    training, holdout = split(table, preset.training.holdout, seed)
+    preprocessing = _fitted_preprocessing(preset, training, out, chief)
+    samples = _prepare(training, preprocessing)
+    role = next(iter(samples))
+    array = samples[role].array
+
+    with where.scope():
+        model = build_model(preset, array.shape[1:], seed)
+    checkpoint = out / "checkpoint.weights.h5"
+    if resume and checkpoint.exists():
+        model.load_weights(checkpoint)
+
+    augment = Augment(**preset.training.augment)
+    settings = preset.training
+
+    def data(first: int, end: int, updates: int, noise: Mapping[str, Any]) -> tf.data.Dataset:
+        return batches(
+            {name: part.array for name, part in samples.items()},
+            noise,
+            roles=model.roles,
+            batch_size=settings.batch_size,
+            updates=updates,
+            first_step=first,
+            steps=end,
+            seed=seed,
+            augment=augment,
+        )
+
+    private = _has_dicom(training) and not log_images
+    run = Run(f"{preset.name}-{seed}", experiment or "ganatomy", state.get("run_id"))
+    facts: dict[str, Any] = {
+        "seed": seed,
+        "data": {
+            "fingerprint": samples[role].fingerprint,
+            "scans": len(training),
+            "samples": len(array),
+            "held_out": len(holdout),
+            "patients_known": table.patient is not None,
+            "unreadable": [str(e) for part in samples.values() for e in part.failures],
+        },
+    }
+
+    def callbacks() -> list[keras.callbacks.Callback]:
+        total = sum(-(-n // settings.every) * settings.every for n in settings.steps.values())
+        if not chief:
+            return [StopAtNaN()]
+        pictures = None if private else (lambda: model.pictures(array[:8]))
+        return [
+            StopAtNaN(),
+            Progress(total),
+            History(out / "history.csv"),
+            LogToRun(run, pictures),
+            Checkpoint(checkpoint),
+        ]
+
+    def play() -> None:
+        if hasattr(model, "solve"):
+            model.solve(array)
+        train(
+            model,
+            data,
+            settings.steps,
+            every=settings.every,
+            callbacks=callbacks,
+            jit_compile=settings.jit_compile,
+            strategy=where,
+        )
+
+    if not chief:
+        play()
+        return None
+    with run:
+        write_whole(out / "run.json", json.dumps({**identity, "run_id": run.run_id}))
+        run.describe(
+            preset,
+            {
+                "seed": seed,
+                "strategy": type(where).__name__,
+                "data_fingerprint": samples[role].fingerprint,
+            },
+        )
+        began = time.monotonic()
+        play()
+        facts["training_seconds"] = round(time.monotonic() - began, 1)
+        artifact = Artifact(preset, model, array.shape[1:], {}, facts)
+        face = registry.face(preset.task).from_training(
+            artifact, preprocessing, training, holdout, fpr
+        )
+        if validation is not None:
+            measures = face.evaluate(validation, out / "evaluation")
+            artifact.facts["measures"] = measures["measures"]
+            run.metrics(
+                {name: value["value"] for name, value in measures["measures"].items()},
+                int(model.step.numpy()),
+            )
+        face.save(out)
+        run.model(out, register)
+    checkpoint.unlink(missing_ok=True)
+    return face
+
+
+def _open_folder(out: Path, identity: dict, resume: bool, chief: bool) -> dict:
+    """The state of an earlier run in `out`; refuses a folder that holds anything else."""
+    file = out / "run.json"
+    stored = json.loads(file.read_text()) if file.exists() else None
+    if stored is not None and {k: stored.get(k) for k in identity} != identity:
+        raise ArtifactError(f"{out} holds another run: choose another --out")
+    if stored is None and out.exists() and any(out.iterdir()):
+        raise ArtifactError(
+            f"{out} is not empty and holds no run of ganatomy: choose another --out"
+        )
+    if stored is not None and not resume:
+        raise ArtifactError(
+            f"{out} holds this run already: go on with --resume, or choose another --out"
+        )
+    if chief:
+        out.mkdir(parents=True, exist_ok=True)
+        if stored is None:
+            write_whole(file, json.dumps(identity))
+    return stored or {}
+
+
+# The mean image that scans are aligned to is as good from this many scans as from all.
+ENOUGH = 400
+
+
+def _fitted_preprocessing(preset: Preset, training: Table, out: Path, chief: bool) -> Preprocessing:
+    """Fitted on training scans, or as an earlier run in `out` fitted it."""
+    try:
+        preprocessing = Preprocessing(**preset.preprocessing)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, ("preprocessing", *first["loc"])))
+        raise registry.PresetError(f"{preset.name}: {where}: {first['msg']}") from error
+    if preprocessing.rank != preset.rank:
+        raise registry.PresetError(f"{preset.name}: preprocessing.rank is not the preset's")
+    stored = out / "preprocessing.npz"
+    if stored.exists():
+        with np.load(stored, allow_pickle=False) as arrays:
+            return preprocessing.load_state(dict(arrays))
+    some = training.first[:: -(-len(training) // ENOUGH)]
+    preprocessing.fit(_readable(some))
+    if chief:
+        np.savez_compressed(stored, **preprocessing.state())
+    return preprocessing
+
+
+def _readable(paths: list[Path]) -> Iterator[Scan]:
+    for path in paths:
+        # A broken scan is named where all are prepared.
+        with contextlib.suppress(ScanError):
+            yield read_scan(path)
+
+
+def _prepare(table: Table, preprocessing: Preprocessing) -> dict[str, Samples]:
+    return {
+        role: prepare(paths, preprocessing, progress=counter(f"preparing {role}s"))
+        for role, paths in table.paths.items()
+    }
+
+
+def _has_dicom(table: Table) -> bool:
+    """Whether pictures of this table could show patients of a clinic's archive."""
+    pictures = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+    return not all(
+        path.name.lower().endswith((*pictures, ".nii", ".nii.gz")) for path in table.first
+    )
