@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ganatomy.errors import WrongUse
 from ganatomy.scans import Prepared, Scan
 
 
@@ -72,11 +73,11 @@ class Calibration:
         """A calibration from healthy scores [n] and looks [n, d].
 
         Raises:
-            ValueError: fewer scans than a false-positive rate of `fpr` can be told from.
+            WrongUse: fewer scans than a false-positive rate of `fpr` can be told from.
         """
         least = int(np.ceil(1.0 / fpr)) - 1
         if len(scores) < least:
-            raise ValueError(
+            raise WrongUse(
                 f"{len(scores)} healthy scans cannot set a threshold at a false-positive rate of "
                 f"{fpr:g}: {least} or more are needed"
             )

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,13 +20,20 @@ from ganatomy.tables import Table, TableError
 SIDE = 224
 
 
+class Evaluation(NamedTuple):
+    """measures.json and scores.csv of an evaluation."""
+
+    measures: dict[str, Any]
+    scores: pd.DataFrame
+
+
 def evaluate(
     scorer: AnomalyScorer,
     table: Table,
     folder: Path | None = None,
     *,
     progress: Callable[[int, int], None] | None = None,
-) -> dict[str, Any]:
+) -> Evaluation:
     """Measures of a calibrated scorer on labelled scans; written to a folder where one is given.
 
     The folder gets scores.csv, measures.json and, where the table has both kinds, examples.npz.
@@ -74,7 +81,7 @@ def evaluate(
         frame.to_csv(folder / "scores.csv", index=False)
         write_whole(folder / "measures.json", json.dumps(measures, indent=2))
         np.savez_compressed(folder / "examples.npz", **examples(scorer, table, frame))
-    return measures
+    return Evaluation(measures, frame)
 
 
 def columns(result: Result) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from anogan.calibration import Calibration, look
 from anogan.scorer import AnomalyScorer
 from ganatomy.artifacts import Artifact, build_model
 from ganatomy.cache import prepare
+from ganatomy.errors import WrongUse
 from ganatomy.registry import Preset
 from ganatomy.scans import Preprocessing
 from ganatomy.tables import Table
@@ -77,7 +78,7 @@ def calibrated(
             found.append(findings)
             looks.append(look(item.scan, item.prepared))
     if not found:
-        raise ValueError("not one of the scans held out for calibration could be read")
+        raise WrongUse("not one of the scans held out for calibration could be read")
     post = scorer.postprocessing_
     post.fit(np.concatenate([findings.residual for findings in found]))
     scores = [post.judge(findings)[-1] for findings in found]

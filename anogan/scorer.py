@@ -17,6 +17,7 @@ from anogan.residuals import Postprocessing
 from ganatomy import artifacts
 from ganatomy.artifacts import Artifact
 from ganatomy.decoding import Decoded, decode
+from ganatomy.progress import counter
 from ganatomy.scans import Prepared, Preprocessing, Scan, ScanError
 from ganatomy.tables import Table
 
@@ -124,10 +125,7 @@ class AnomalyScorer(OutlierMixin, BaseEstimator):
             ScanError: one of them cannot be read.
             ValueError: too few for the false-positive rate.
         """
-        found = [self._whole(result) for result in self.results(X)]
-        scores = [result.anomaly_score for result in found]
-        looks = np.stack([look(result.scan, result.prepared) for result in found])
-        self.calibration_ = Calibration.of(scores, looks, self.fpr)
+        self._calibrate(map(self._whole, self.results(X)), self.fpr)
         return self
 
     # Scores ----------------------------------------------------------------------------------
@@ -247,6 +245,13 @@ class AnomalyScorer(OutlierMixin, BaseEstimator):
             raise ScanError(f"array {number}", "holds NaN or infinite values", "finite values")
         return Scan(pixels, path=f"array {number}")
 
+    def _calibrate(self, results: Iterable[Result], fpr: float) -> None:
+        scores, looks = [], []
+        for result in results:
+            scores.append(result.anomaly_score)
+            looks.append(look(result.scan, result.prepared))
+        self.calibration_ = Calibration.of(scores, np.array(looks), fpr)
+
     @staticmethod
     def _whole(result: Result) -> Result:
         if result.error is not None:
@@ -291,11 +296,36 @@ class AnomalyScorer(OutlierMixin, BaseEstimator):
 
         return finish(artifact, preprocessing, training, holdout, fpr)
 
-    def evaluate(self, table: Table, folder: Path | None = None) -> dict[str, Any]:
-        """Measures on labelled scans; see `anogan.evaluation`."""
+    def evaluate(self, table: Table, folder: Path | None = None) -> Any:
+        """Measures on labelled scans; see `anogan.evaluation.evaluate`."""
         from anogan.evaluation import evaluate
 
-        return evaluate(self, table, folder)
+        return evaluate(self, table, folder, progress=counter("evaluating"))
+
+    def score_to(self, table: Table, folder: Path, *, maps: bool = True) -> list[str]:
+        """Scores and maps into a folder, resumed; see `anogan.scoring.score_to`."""
+        from anogan.scoring import score_to
+
+        return score_to(self, table, folder, maps=maps)
+
+    def calibrate(self, table: Table, fpr: float) -> list[str]:
+        """A new threshold from healthy scans of another site; what could not be read, a line each.
+
+        Raises:
+            WrongUse: too few scans for the false-positive rate.
+        """
+        failed: list[str] = []
+
+        def readable() -> Iterator[Result]:
+            for result in self.results(table.first):
+                if result.error is None:
+                    yield result
+                else:
+                    failed.append(str(result.error))
+
+        self._calibrate(readable(), fpr)
+        self.fpr = fpr
+        return failed
 
     # On disk -----------------------------------------------------------------------------------
 

@@ -21,13 +21,14 @@ from typing import Any
 
 import numpy as np
 
+from ganatomy.errors import WrongUse
 from ganatomy.registry import Preset, model_class
 
 FORMAT = 1
 LIBRARIES = ("ganatomy", "tensorflow", "keras", "numpy", "pydicom", "nibabel", "scikit-image")
 
 
-class ArtifactError(ValueError):
+class ArtifactError(WrongUse):
     """Why a folder or URI is not a trained model, in one line."""
 
 

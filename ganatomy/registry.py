@@ -17,8 +17,10 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ganatomy.errors import WrongUse
 
-class PresetError(ValueError):
+
+class PresetError(WrongUse):
     """What is wrong with a name, a preset or a setting, in one line."""
 
 

@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ganatomy.errors import WrongUse
 from ganatomy.scans import find_scans
 
 ATTRIBUTES = ("label", "patient")
 
 
-class TableError(ValueError):
+class TableError(WrongUse):
     """What is wrong with a data table, in one line."""
 
 
@@ -114,6 +115,16 @@ def read_labelled_table(specs: Sequence[str], roles: Mapping[str, str]) -> Table
         table.label = np.array([kind != "normal" for kind in kinds], int)
         table.groups = pd.DataFrame({"folder": kinds})
     return table
+
+
+def table_of_two(normal: Path, abnormal: Path) -> Table:
+    """A labelled table of a folder of healthy and a folder of abnormal scans."""
+    healthy, sick = (read_table([str(p)], {"scan": "joined"}) for p in (normal, abnormal))
+    return Table(
+        {"scan": healthy.first + sick.first},
+        _unique([f"normal/{n}" for n in healthy.names] + [f"abnormal/{n}" for n in sick.names]),
+        np.array([0] * len(healthy) + [1] * len(sick)),
+    )
 
 
 def _from_csv(path: Path, roles: Mapping[str, str]) -> Table:

@@ -240,7 +240,7 @@ def fit(
             artifact, preprocessing, training, holdout, fpr
         )
         if validation is not None:
-            measures = face.evaluate(validation, out / "evaluation")
+            measures = face.evaluate(validation, out / "evaluation").measures
             artifact.facts["measures"] = measures["measures"]
             run.metrics(
                 {name: value["value"] for name, value in measures["measures"].items()},

@@ -1,0 +1,338 @@
+"""The command line. Nothing here imports TensorFlow, pandas or MLflow before a verb needs it."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+# TensorFlow's notes about missing GPUs and instruction sets hide what a user should read.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+DONE, SOME_FAILED, WRONG_USE = 0, 1, 2
+
+
+def main() -> None:
+    """Entry point of the `ganatomy` command."""
+    cli.main(standalone_mode=True)
+
+
+def plain_errors(command: Callable) -> Callable:
+    """Turn the errors that a user can mend into one line on standard error and exit code 2."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        from ganatomy.errors import WrongUse
+        from ganatomy.scans import ScanError
+
+        try:
+            return command(*args, **kwargs)
+        except (WrongUse, ScanError, FloatingPointError, OSError) as error:
+            # A fault of the program is another error, and keeps its traceback.
+            raise click.ClickException(" ".join(str(error).split())) from error
+
+    return run
+
+
+click.ClickException.exit_code = WRONG_USE
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="ganatomy")
+def cli() -> None:
+    """Adversarial networks for medical images. For research, not a medical device."""
+
+
+model_argument = click.argument("model")
+out_option = click.option("--out", type=click.Path(path_type=Path), required=True)
+
+
+@cli.command()
+@click.option("--task", help="Only models of this task.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@plain_errors
+def models(task: str | None, as_json: bool) -> None:
+    """List models and presets."""
+    from ganatomy.registry import presets
+
+    found = {n: p for n, p in sorted(presets().items()) if task in (None, p.task)}
+    if as_json:
+        click.echo(json.dumps({n: p.model_dump() for n, p in found.items()}, indent=2))
+        return
+    if not found:
+        raise click.ClickException(f"no model of the task {task!r}")
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("name", "task", "what", "paper", "cost")
+    for name, preset in found.items():
+        table.add_row(name, preset.task, preset.title, preset.paper, preset.cost)
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+@cli.command()
+@click.argument("name")
+@click.option("--data", multiple=True, required=True, help="DIR, table.csv, or ROLE=GLOB (repeat).")
+@click.option("--validation", multiple=True, help="Labelled scans to measure on.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
+@click.option("--out", type=click.Path(path_type=Path), help="Model folder; runs/NAME by default.")
+@click.option("--experiment", help="MLflow experiment.")
+@click.option("--register", help="Register the model under this name.")
+@click.option("--resume", is_flag=True, help="Go on with the run in --out.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--repeat", default=1, show_default=True, help="Train with so many seeds.")
+@click.option("--fpr", default=0.05, show_default=True, help="Healthy scans called abnormal.")
+@click.option(
+    "--strategy",
+    type=click.Choice(["auto", "none", "mirrored", "multiworker"]),
+    default="auto",
+    show_default=True,
+)
+@click.option("--log-images", is_flag=True, help="Send pictures of DICOM scans to MLflow too.")
+@plain_errors
+def fit(
+    name: str,
+    data: tuple[str, ...],
+    validation: tuple[str, ...],
+    settings: tuple[str, ...],
+    out: Path | None,
+    experiment: str | None,
+    register: str | None,
+    resume: bool,
+    seed: int,
+    repeat: int,
+    fpr: float,
+    strategy: str,
+    log_images: bool,
+) -> None:
+    """Train the model or preset NAME and write its model folder."""
+    from ganatomy.registry import model_class, preset
+    from ganatomy.tables import read_labelled_table, read_table
+
+    recipe = preset(name).set(settings)
+    # Importing the model imports TensorFlow: after everything that can be wrong with the command.
+    roles = recipe.roles
+    joined = dict.fromkeys(roles, "joined") if len(roles) == 1 else model_class(recipe.model).roles
+    table = read_table(data, joined)
+    held = read_labelled_table(validation, joined) if validation else None
+    out = out or Path("runs") / name
+    from ganatomy.training import fit as train
+
+    measured = []
+    for number in range(repeat):
+        folder = out if repeat == 1 else out / f"seed-{seed + number}"
+        face = train(
+            recipe,
+            table,
+            folder,
+            validation=held,
+            seed=seed + number,
+            strategy=strategy,
+            resume=resume and folder.exists(),
+            experiment=experiment,
+            register=register,
+            log_images=log_images,
+            fpr=fpr,
+        )
+        if face is None:  # a worker that is not the chief
+            return
+        click.echo(f"model: {folder}")
+        if held is not None:
+            measures = json.loads((folder / "evaluation" / "measures.json").read_text())
+            _print_measures({folder.name: measures})
+            measured.append({k: v["value"] for k, v in measures["measures"].items()})
+    if len(measured) > 1:
+        _print_seeds(measured)
+
+
+@cli.command()
+@model_argument
+@click.argument("scans", nargs=-1, required=True)
+@out_option
+@click.option("--maps/--no-maps", default=True, show_default=True, help="Write anomaly maps.")
+@plain_errors
+def score(model: str, scans: tuple[str, ...], out: Path, maps: bool) -> None:
+    """Score scans, folders of scans or tables; goes on where an interrupted run stopped."""
+    face, table = _face(model, "detect", "score"), _table(scans)
+    failed = face.score_to(table, out, maps=maps)
+    click.echo(f"scores: {out / 'scores.csv'}")
+    if failed:
+        for line in failed:
+            click.echo(line, err=True)
+        click.echo(f"{len(failed)} of {len(table)} scans failed", err=True)
+        sys.exit(SOME_FAILED)
+
+
+@cli.command()
+@model_argument
+@click.option("--data", multiple=True, required=True, help="Healthy scans of this site.")
+@click.option("--fpr", default=0.05, show_default=True, help="Healthy scans called abnormal.")
+@out_option
+@plain_errors
+def calibrate(model: str, data: tuple[str, ...], fpr: float, out: Path) -> None:
+    """Set a new threshold for another site's scanner, without training."""
+    face, table = _face(model, "detect", "calibrate"), _table(data)
+    before = face.threshold_
+    unreadable = face.calibrate(table, fpr)
+    face.save(out)
+    click.echo(f"threshold {before:.4g} -> {face.threshold_:.4g} from {len(table)} healthy scans")
+    click.echo(f"model: {out}")
+    for line in unreadable:
+        click.echo(line, err=True)
+    if unreadable:
+        sys.exit(SOME_FAILED)
+
+
+@cli.command()
+@click.argument("models", nargs=-1, required=True)
+@click.option("--data", multiple=True, help="Labelled scans: a CSV, or a folder of folders.")
+@click.option("--normal", type=click.Path(path_type=Path, exists=True), help="Healthy scans.")
+@click.option("--abnormal", type=click.Path(path_type=Path, exists=True), help="Abnormal scans.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write measures here.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write scores and pictures here.")
+@plain_errors
+def evaluate(
+    models: tuple[str, ...],
+    data: tuple[str, ...],
+    normal: Path | None,
+    abnormal: Path | None,
+    json_file: Path | None,
+    out: Path | None,
+) -> None:
+    """Measure one or several MODELS on labelled scans, side by side."""
+    from ganatomy.tables import read_labelled_table, table_of_two
+
+    roles = {"scan": "joined"}
+    if bool(data) == bool(normal or abnormal) or bool(normal) != bool(abnormal):
+        raise click.UsageError("give --data, or both --normal and --abnormal")
+    table = read_labelled_table(data, roles) if data else table_of_two(normal, abnormal)
+    found = {}
+    for model in models:
+        face = _face(model, "detect", "evaluate")
+        folder = None if out is None else out if len(models) == 1 else out / Path(model).name
+        found[model] = face.evaluate(table, folder)
+    measures = {model: evaluation.measures for model, evaluation in found.items()}
+    _print_measures(measures)
+    if len(models) > 1:
+        _print_differences(found)
+    if json_file is not None:
+        shown = measures if len(models) > 1 else measures[models[0]]
+        json_file.write_text(json.dumps(shown, indent=2))
+    failed = [line for one in measures.values() for line in one["failed"]]
+    for line in dict.fromkeys(failed):
+        click.echo(line, err=True)
+    if failed:
+        sys.exit(SOME_FAILED)
+
+
+@cli.command()
+@click.argument("run_or_dir")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="An .html file.")
+@plain_errors
+def report(run_or_dir: str, out: Path) -> None:
+    """Write one self-contained HTML page about a model, an evaluation or scores."""
+    from ganatomy.report import write_report
+
+    folder = Path(run_or_dir)
+    if not folder.is_dir():
+        from ganatomy.artifacts import local_folder
+
+        folder = local_folder(run_or_dir)
+    click.echo(f"report: {write_report(folder, out)}")
+
+
+@cli.command()
+@model_argument
+@click.option("--port", default=5001, show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True)
+@plain_errors
+def serve(model: str, port: int, host: str) -> None:
+    """Serve a model: scans in, scores out."""
+    from ganatomy.serving import serve as run
+
+    run(model, host=host, port=port)
+
+
+@cli.command()
+@click.option("--port", default=5000, show_default=True)
+@plain_errors
+def ui(port: int) -> None:
+    """Open MLflow's UI on the runs of this folder, or of MLFLOW_TRACKING_URI."""
+    import subprocess
+
+    store = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+    command = [sys.executable, "-m", "mlflow", "ui", "--port", str(port)]
+    click.echo(f"http://127.0.0.1:{port}  ({store}); the first page may take half a minute")
+    sys.exit(subprocess.call([*command, "--backend-store-uri", store]))
+
+
+def _face(model: str, task: str, verb: str) -> Any:
+    """The face of a trained model, refused where its task does not have the verb."""
+    from ganatomy.artifacts import local_folder, read_config
+    from ganatomy.registry import face
+
+    folder = local_folder(model)
+    own = read_config(folder)["preset"]["task"]
+    if own != task:
+        raise click.UsageError(f"{model} does {own}; {verb} is for models that {task}")
+    return face(own).load(folder)
+
+
+def _table(scans: tuple[str, ...]) -> Any:
+    from ganatomy.tables import read_table
+
+    return read_table(scans, {"scan": "joined"})
+
+
+def _print_measures(found: dict[str, dict]) -> None:
+    for name, measures in found.items():
+        counts = f"{measures['n_healthy']} healthy, {measures['n_abnormal']} abnormal"
+        by = "patients" if measures["patients"] else "scans"
+        click.echo(f"{name}: {counts} (95 % intervals over {by})")
+        for key, value in measures["measures"].items():
+            click.echo(
+                f"  {key.replace('_', ' '):<20} {value['value']:.3f} "
+                f"({value['low']:.3f} to {value['high']:.3f})"
+            )
+        for control, values in measures["controls"].items():
+            gain = values["auroc_difference"]
+            click.echo(
+                f"  {control:<26} AUROC {values['auroc']['value']:.3f}, the model "
+                f"{gain['value']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f})"
+            )
+
+
+def _print_differences(found: dict[str, Any]) -> None:
+    """The first model against each other, on the scans that both could read."""
+    from ganatomy.measures.detection import paired_difference
+
+    (first, one), *others = found.items()
+    for name, other in others:
+        both = one.scores.merge(other.scores, on="scan", suffixes=("", "_other"))
+        gap = paired_difference(
+            both["label"].to_numpy(),
+            both["anomaly_score"].to_numpy(),
+            both["anomaly_score_other"].to_numpy(),
+            groups=both["patient"].to_numpy(str) if one.measures["patients"] else None,
+        )
+        click.echo(
+            f"AUROC of {first} minus {name}: {gap.value:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})"
+        )
+
+
+def _print_seeds(measured: list[dict[str, float]]) -> None:
+    from ganatomy.measures.detection import summarise_seeds
+
+    click.echo(f"over {len(measured)} seeds (mean ± standard deviation)")
+    for key, value in summarise_seeds(measured).items():
+        click.echo(f"  {key.replace('_', ' '):<20} {value.mean:.3f} ± {value.spread:.3f}")
+
+
+if __name__ == "__main__":
+    main()
