@@ -16,6 +16,9 @@ MAX_SHIFT = 0.15
 MAX_LOG_SCALE = float(np.log(1.15))
 SEARCH_SIDE = 32
 MAX_STEPS = 15
+# cost of a parameter at its bound, twice: the mean image is smooth, so that correlation alone
+# favours enlarging whatever is compared with it
+PRIOR = 0.02
 # coarse grid by rank: side of the image, shifts and scales an axis
 COARSE = {2: (16, 7, 5), 3: (12, 5, 3)}
 
@@ -33,7 +36,7 @@ def search_image(image: np.ndarray) -> np.ndarray:
 
 
 def align(image: np.ndarray, template: np.ndarray) -> np.ndarray:
-    """Parameters that maximise the normalised correlation with a template.
+    """Parameters that maximise the normalised correlation with a template, less a small cost.
 
     A joint search over a coarse grid finds the basin; Gauss-Newton steps refine within the
     bounds (shifts of 15 % of the side, scales of 15 %). Deterministic.
@@ -60,15 +63,17 @@ def _refine(parameters: np.ndarray, image: np.ndarray, target: np.ndarray) -> np
     """
     rank = image.ndim
     limit = np.repeat([MAX_SHIFT, MAX_LOG_SCALE], rank)
+    prior = PRIOR / limit**2
     damping = 1e-3
     best, error, jacobian = _residual(parameters, image, target)
+    best -= float(prior @ parameters**2) / 2
     for _ in range(MAX_STEPS):
-        normal = jacobian @ jacobian.T
+        normal = jacobian @ jacobian.T + np.diag(prior)
         normal[np.diag_indices(2 * rank)] *= 1 + damping
-        normal[np.diag_indices(2 * rank)] += 1e-9
-        step = np.linalg.solve(normal, jacobian @ error)
+        step = np.linalg.solve(normal, jacobian @ error - prior * parameters)
         tried = np.clip(parameters + step, -limit, limit)
         score, new_error, new_jacobian = _residual(tried, image, target)
+        score -= float(prior @ tried**2) / 2
         if score > best:
             small = score - best < 1e-6
             parameters, best, error, jacobian = tried, score, new_error, new_jacobian
@@ -171,7 +176,11 @@ def _coarse(image: np.ndarray, template: np.ndarray) -> np.ndarray:
     length = np.sqrt(np.einsum("ij,ij->i", flat, flat) - flat.shape[1] * flat.mean(axis=1) ** 2)
     scores = flat @ target.ravel() / np.maximum(length, 1e-6)
     pairs = [_candidates(n, shifts, scales)[0] for n in small.shape]
-    best = np.unravel_index(int(scores.argmax()), [len(p) for p in pairs])
+    scores = scores.reshape([len(p) for p in pairs])
+    for axis, pair in enumerate(pairs):
+        cost = PRIOR / 2 * ((pair / (MAX_SHIFT, MAX_LOG_SCALE)) ** 2).sum(axis=1)
+        scores = scores - cost.reshape([-1 if a == axis else 1 for a in range(rank)])
+    best = np.unravel_index(int(scores.argmax()), scores.shape)
     chosen = [p[b] for p, b in zip(pairs, best, strict=True)]
     return np.array([c[0] for c in chosen] + [c[1] for c in chosen])
 
