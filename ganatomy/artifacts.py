@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from ganatomy.errors import WrongUse
+from ganatomy.model_card import model_card
 from ganatomy.registry import Preset, model_class
 
 FORMAT = 1
@@ -90,6 +91,7 @@ def save(artifact: Artifact, folder: Path) -> None:
         "versions": {name: _version(name) for name in LIBRARIES},
         **artifact.facts,
     }
+    write_whole(folder / "model_card.md", model_card(artifact.preset, artifact.facts))
     write_whole(folder / "config.json", json.dumps(config, indent=2, allow_nan=False))
 
 

@@ -206,6 +206,9 @@ def evaluate(
     out: Path | None,
 ) -> None:
     """Measure one or several MODELS on labelled scans, side by side."""
+    import shutil
+
+    from ganatomy.artifacts import local_folder
     from ganatomy.tables import read_labelled_table, table_of_two
 
     roles = {"scan": "joined"}
@@ -217,6 +220,11 @@ def evaluate(
         face = _face(model, "detect", "evaluate")
         folder = None if out is None else out if len(models) == 1 else out / Path(model).name
         found[model] = face.evaluate(table, folder)
+        if folder is not None:  # what the report shows beside the measures
+            source = local_folder(model)
+            for name in ("model_card.md", "history.csv"):
+                if (source / name).exists():
+                    shutil.copyfile(source / name, folder / name)
     measures = {model: evaluation.measures for model, evaluation in found.items()}
     _print_measures(measures)
     if len(models) > 1:

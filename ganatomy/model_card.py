@@ -1,0 +1,82 @@
+"""The model card: what a model is, what it was trained on, measured to do, and not for.
+
+Reference: Mitchell et al., "Model cards for model reporting", FAccT 2019.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ganatomy.registry import Preset
+
+
+def model_card(preset: Preset, facts: Mapping[str, Any]) -> str:
+    """The card in markdown.
+
+    Args:
+        preset: the recipe as it was run.
+        facts: of config.json: seed, data, calibration, measures, training_seconds.
+    """
+    data = facts.get("data", {})
+    lines = [
+        f"# {preset.name}",
+        "",
+        preset.title + ".",
+        "",
+        f"- Task: {preset.task}",
+        f"- Model: `{preset.model}`",
+        f"- Paper: {preset.paper}",
+        f"- Input: {preset.rank}D, {preset.preprocessing.get('size', 'any size')}",
+        f"- Seed: {facts.get('seed', 'unknown')}",
+        "",
+        "## Intended use",
+        "",
+        "Research. Not a medical device: it was not tested as one, and its output must not decide "
+        "what happens to a patient.",
+        "",
+        "## Training data",
+        "",
+    ]
+    roles = "; ".join(f"{role}: {what}" for role, what in preset.roles.items())
+    lines += [f"- Roles: {roles}"]
+    if data:
+        known = "known" if data.get("patients_known") else "not known, so scans were split"
+        lines += [
+            f"- {data['scans']} scans trained on ({data['samples']} samples), "
+            f"{data['held_out']} held out; patients {known}",
+            f"- Fingerprint: `{data['fingerprint']}`",
+        ]
+        if data.get("unreadable"):
+            lines += [f"- {len(data['unreadable'])} scans could not be read and were left out"]
+    if "training_seconds" in facts:
+        lines += [f"- Trained for {facts['training_seconds']:.0f} seconds"]
+    labels = facts.get("labels_seen", "none: no setting of this run was chosen by a label")
+    lines += [f"- Labels seen: {labels}", ""]
+    if "calibration" in facts:
+        own = facts["calibration"]
+        lines += [
+            "## Threshold",
+            "",
+            f"Set on {own['n']} healthy scans that were not trained on, so that {own['fpr']:.0%} of "
+            "healthy scans from the same source are called abnormal. Another scanner needs "
+            "`ganatomy calibrate`.",
+            "",
+        ]
+    if "measures" in facts:
+        lines += ["## Measures", "", "| measure | value | 95 % interval |", "|---|---|---|"]
+        lines += [
+            f"| {name.replace('_', ' ')} | {m['value']:.3f} | {m['low']:.3f} to {m['high']:.3f} |"
+            for name, m in facts["measures"].items()
+        ]
+        lines += ["", "On the validation scans named at training.", ""]
+    lines += [
+        "## Limits",
+        "",
+        "- It knows what it was trained on. Scans of other ages, views, scanners or exposures may "
+        "look abnormal for that alone; the column `unlike` above 1 says so.",
+        "- A high score says that a scan differs from healthy ones, not what is wrong with it.",
+        "- Differences between hospitals or groups can pass for disease: compare with the "
+        "controls in the report.",
+    ]
+    return "\n".join(lines) + "\n"
