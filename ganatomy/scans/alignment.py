@@ -18,7 +18,7 @@ SEARCH_SIDE = 32
 MAX_STEPS = 15
 # cost of a parameter at its bound, twice: the mean image is smooth, so that correlation alone
 # favours enlarging whatever is compared with it
-PRIOR = 0.02
+PRIOR = 0.01
 # coarse grid by rank: side of the image, shifts and scales an axis
 COARSE = {2: (16, 7, 5), 3: (12, 5, 3)}
 
