@@ -51,16 +51,15 @@ def model_card(preset: Preset, facts: Mapping[str, Any]) -> str:
             lines += [f"- {len(data['unreadable'])} scans could not be read and were left out"]
     if "training_seconds" in facts:
         lines += [f"- Trained for {facts['training_seconds']:.0f} seconds"]
-    labels = facts.get("labels_seen", "none: no setting of this run was chosen by a label")
-    lines += [f"- Labels seen: {labels}", ""]
+    lines += [f"- Choices that saw labels: {preset.labels}", ""]
     if "calibration" in facts:
         own = facts["calibration"]
         lines += [
             "## Threshold",
             "",
-            f"Set on {own['n']} healthy scans that were not trained on, so that {own['fpr']:.0%} of "
-            "healthy scans from the same source are called abnormal. Another scanner needs "
-            "`ganatomy calibrate`.",
+            f"Set on {own['n']} healthy scans that were not trained on, so that about "
+            f"{own['fpr']:.0%} of healthy scans from the same source are called abnormal. Another "
+            "scanner needs `ganatomy calibrate`.",
             "",
         ]
     if "measures" in facts:

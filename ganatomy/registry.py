@@ -59,6 +59,7 @@ class Preset(BaseModel):
         roles: what each role of the table holds.
         paper: the reference.
         cost: what it takes, on which machine.
+        labels: which of its settings were chosen with labels in sight.
         preprocessing: settings of `ganatomy.scans.Preprocessing`.
         postprocessing: settings of the task's own, e.g. how a residual becomes a score.
         hyperparameters: arguments of the model.
@@ -74,6 +75,7 @@ class Preset(BaseModel):
     roles: dict[str, str]
     paper: str
     cost: str
+    labels: str = "none"
     preprocessing: dict[str, Any]
     postprocessing: dict[str, Any] = {}
     hyperparameters: dict[str, Any] = {}
