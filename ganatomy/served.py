@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
-from mlflow.pyfunc import PythonModel
+from mlflow.pyfunc.model import PythonModel
 
 from ganatomy import registry
 from ganatomy.artifacts import read_config
@@ -88,7 +88,7 @@ class Answers:
 
     def _predict(self, table: Any, map: bool) -> pd.DataFrame:
         if not isinstance(table, pd.DataFrame) or len(table) == 0:
-            raise Refused("no rows; send the column scan (a file's bytes) or pixels (numbers)")
+            raise Refused("no rows; expected the column scan (a file's bytes) or pixels (numbers)")
         given = {name: list(table[name]) for name in ("scan", "pixels") if name in table.columns}
         if not given:
             raise Refused("neither scan nor pixels; one of these columns is expected")
@@ -146,7 +146,8 @@ class ServedModel(PythonModel):
     def load_context(self, context: Any) -> None:
         self._answers = Answers(context.artifacts["model"])
 
-    def predict(self, context, model_input, params=None):  # annotations would become a signature
+    # Of all annotations, MLflow takes a table's without drawing a signature from it.
+    def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> Any:
         return self._answers.predict(model_input, params)
 
 

@@ -139,7 +139,7 @@ class Guard:
     def _refusal(self, scope: Message, headers: dict[str, bytes]) -> tuple[int, str] | None:
         host = _without_port(headers.get("host", b"").decode("latin-1")).lower()
         if "*" not in self.hosts and host not in self.hosts:
-            return 400, "this server is not known by that Host; see --allowed-host"
+            return 400, "the Host header names none of the allowed hosts"
         method = PATHS.get(scope["path"])
         if method is None:
             return 404, f"no such path; expected one of {', '.join(PATHS)}"

@@ -110,7 +110,21 @@ class _Flavor:
 
     def save_model(self, path: str, mlflow_model: Any, **_: Any) -> None:
         shutil.copytree(self.folder, path, ignore=shutil.ignore_patterns(*NOT_LOGGED))
+        for file in Path(path).rglob("scores.csv"):
+            _without_names(file)
+        mlflow_model.artifact_path = "model"  # not the absolute path of this store
         _write(Path(path), mlflow_model)
+
+
+def _without_names(file: Path) -> None:
+    """Number scans and patients of a table of scores: paths may tell who was measured on."""
+    import pandas as pd
+
+    table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    for column in {"scan", "patient"} & set(table.columns):
+        numbers, _ = pd.factorize(table[column])
+        table[column] = [f"{column} {number + 1}" for number in numbers]
+    table.to_csv(file, index=False)
 
 
 def _measured_step(client: Any, run_id: str, config: dict[str, Any]) -> int:
@@ -173,8 +187,9 @@ def signature(config: dict[str, Any]) -> Any:
     rank = config["preset"]["rank"]
     answers = registry.face(config["preset"]["task"]).answers
     scan = ColSpec(DataType.binary, "scan", required=False)
-    # Array(double) would refuse a row that JSON writes in whole numbers: [0, 0, 1].
-    pixels = ColSpec(_nested(AnyType(), rank, Array), "pixels", required=False)
+    # An array of doubles would refuse a row that JSON writes in whole numbers, [0, 0, 1], and any
+    # value is checked by itself: the innermost rows are checked where they become numbers.
+    pixels = ColSpec(_nested(AnyType(), rank - 1, Array), "pixels", required=False)
     map = ColSpec(_nested(DataType.double, rank, Array), "map", required=False)
     return ModelSignature(
         inputs=Schema([scan, pixels]),
