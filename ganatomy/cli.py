@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -11,9 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-
-# TensorFlow's notes about missing GPUs and instruction sets hide what a user should read.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 DONE, SOME_FAILED, WRONG_USE = 0, 1, 2
 
@@ -31,6 +29,8 @@ def plain_errors(command: Callable) -> Callable:
         from ganatomy.errors import WrongUse
         from ganatomy.scans import ScanError
 
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
+
         try:
             return command(*args, **kwargs)
         except (WrongUse, ScanError, FloatingPointError, OSError) as error:
@@ -41,6 +41,25 @@ def plain_errors(command: Callable) -> Callable:
 
 
 click.ClickException.exit_code = WRONG_USE
+
+
+def import_tensorflow() -> None:
+    """Import TensorFlow without the notes on processors and drivers that its C++ part prints.
+
+    They go to the file descriptor before any log level is read, and hide what a user should read.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()  # asks the driver, which prints as well
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -116,11 +135,10 @@ def fit(
     from ganatomy.tables import read_labelled_table, read_table
 
     recipe = preset(name).set(settings)
-    # Importing the model imports TensorFlow: after everything that can be wrong with the command.
-    roles = recipe.roles
-    joined = dict.fromkeys(roles, "joined") if len(roles) == 1 else model_class(recipe.model).roles
-    table = read_table(data, joined)
-    held = read_labelled_table(validation, joined) if validation else None
+    import_tensorflow()
+    roles = model_class(recipe.model).roles
+    table = read_table(data, roles)
+    held = read_labelled_table(validation, roles) if validation else None
     out = out or Path("runs") / name
     from ganatomy.training import fit as train
 
@@ -264,6 +282,7 @@ def serve(model: str, port: int, host: str) -> None:
     """Serve a model: scans in, scores out."""
     from ganatomy.serving import serve as run
 
+    import_tensorflow()
     run(model, host=host, port=port)
 
 
@@ -289,6 +308,7 @@ def _face(model: str, task: str, verb: str) -> Any:
     own = read_config(folder)["preset"]["task"]
     if own != task:
         raise click.UsageError(f"{model} does {own}; {verb} is for models that {task}")
+    import_tensorflow()
     return face(own).load(folder)
 
 
