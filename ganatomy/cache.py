@@ -75,6 +75,7 @@ def prepare(
 
 
 def hash_of(array: np.ndarray) -> str:
+    """sha256 of an array's bytes."""
     import hashlib
 
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()

@@ -34,6 +34,25 @@ def save_checkpoint(model: AdversarialModel, file: Path) -> None:
     os.replace(aside, file)
 
 
+class Means(keras.callbacks.Callback):
+    """Puts means over the report's steps where Keras reports the last step alone.
+
+    It comes first among the callbacks: those after it get what it wrote.
+    """
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.sums: dict[str, Any] = {}
+        self.steps = 0
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        for name, value in (logs or {}).items():
+            self.sums[name] = value + self.sums[name] if name in self.sums else value
+        self.steps += 1
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        logs |= {name: float(np.mean(value)) / self.steps for name, value in self.sums.items()}
+
+
 class History(keras.callbacks.Callback):
     """history.csv: a line a report, with every term that was played so far."""
 

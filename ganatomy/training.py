@@ -23,7 +23,7 @@ from ganatomy import registry
 from ganatomy.artifacts import Artifact, ArtifactError, build_model, write_whole
 from ganatomy.batches import Augment, batches
 from ganatomy.cache import Samples, prepare
-from ganatomy.callbacks import Checkpoint, History, Progress, StopAtNaN
+from ganatomy.callbacks import Checkpoint, History, Means, Progress, StopAtNaN
 from ganatomy.game import AdversarialModel
 from ganatomy.progress import counter
 from ganatomy.registry import Preset
@@ -196,9 +196,10 @@ def fit(
     def callbacks() -> list[keras.callbacks.Callback]:
         total = sum(-(-n // settings.every) * settings.every for n in settings.steps.values())
         if not chief:
-            return [StopAtNaN()]
+            return [Means(), StopAtNaN()]
         pictures = None if private else (lambda: model.pictures(array[:8]))
         return [
+            Means(),
             StopAtNaN(),
             Progress(total),
             History(out / "history.csv"),
@@ -255,6 +256,9 @@ def fit(
 def _open_folder(out: Path, identity: dict, resume: bool, chief: bool) -> dict:
     """The state of an earlier run in `out`; refuses a folder that holds anything else."""
     file = out / "run.json"
+    if not chief:
+        # The chief looks at the folder, and may have begun to fill it already.
+        return {}
     stored = json.loads(file.read_text()) if file.exists() else None
     if stored is not None and {k: stored.get(k) for k in identity} != identity:
         raise ArtifactError(f"{out} holds another run: choose another --out")
@@ -266,10 +270,9 @@ def _open_folder(out: Path, identity: dict, resume: bool, chief: bool) -> dict:
         raise ArtifactError(
             f"{out} holds this run already: go on with --resume, or choose another --out"
         )
-    if chief:
-        out.mkdir(parents=True, exist_ok=True)
-        if stored is None:
-            write_whole(file, json.dumps(identity))
+    out.mkdir(parents=True, exist_ok=True)
+    if stored is None:
+        write_whole(file, json.dumps(identity))
     return stored or {}
 
 

@@ -39,6 +39,7 @@ def of_rank(kind: str, rank: int) -> Callable[..., Any]:
 
 
 def spectral(layer: keras.layers.Layer, wanted: bool) -> keras.layers.Layer:
+    """The layer, under spectral normalisation where that is wanted."""
     return ours.SpectralNormalization(layer, name=f"{layer.name}_sn") if wanted else layer
 
 

@@ -131,6 +131,7 @@ def complete(header: Dataset, name: str) -> Dataset:
 
 
 def equipment(model: str, software: tuple[str, str], described: str) -> hd.ContributingEquipment:
+    """Who computed a derived file, in the fields that DICOM has for it."""
     return hd.ContributingEquipment(
         manufacturer="ganatomy",
         purpose_of_reference=codes.DCM.ProcessingEquipment,

@@ -1,0 +1,138 @@
+"""One model on one device and on two replicas, in a process of its own: how far apart they end.
+
+    python -m tests.ganatomy.replicas_worker CASE
+
+Logical devices are set before TensorFlow starts, and a strategy lives as long as its process.
+Prints one line of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import numpy as np
+
+SAMPLES, BATCH, STEPS, SEED = 22, 8, 6, 5
+
+# Two levels of the grid, so that a DCGAN's critic has a normalisation; a residual one has with one.
+SIDE = {"dcgan": 16, "residual": 8}
+SMALL: dict[str, Any] = {"latent": 6, "width": 4}
+AVERAGES = {"generator": 0.9, "encoder": 0.8}
+
+# By case: a model that a preset names, and settings that reach every branch of it.
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "anogan": ("anogan.anogan:AnoGAN", {"encoding": "izi"}),
+    "anogan residual": (
+        "anogan.anogan:AnoGAN",
+        {"network": "residual", "encoding": "ziz", "averages": AVERAGES},
+    ),
+    "anogan saturating": ("anogan.anogan:AnoGAN", {"adversary": "saturating"}),
+    "anogan least squares": ("anogan.anogan:AnoGAN", {"adversary": "least_squares"}),
+    "anogan hinge": (
+        "anogan.anogan:AnoGAN",
+        {"adversary": "hinge", "network": "residual", "critic_updates": 2},
+    ),
+    "anogan clipped": (
+        "anogan.anogan:AnoGAN",
+        {
+            "adversary": "wasserstein",
+            "clip": 0.05,
+            "critic_updates": 2,
+            "critic_norm": None,
+            "optimizers": {"critic": {"kind": "rmsprop", "learning_rate": 5e-4}},
+        },
+    ),
+    "fanogan": (
+        "anogan.fanogan:FAnoGAN",
+        {"critic_updates": 3, "averages": AVERAGES, "encoding": "izi_f"},
+    ),
+    "fanogan 1": ("anogan.fanogan:FAnoGAN", {"critic_updates": 1, "encoding": "ziz"}),
+    "fanogan dcgan": (
+        "anogan.fanogan:FAnoGAN",
+        {"network": "dcgan", "critic_updates": 3, "encoding": "izi"},
+    ),
+}
+
+
+def play(case: str, strategy: Any) -> tuple[list[list[np.ndarray]], list[dict], float]:
+    """Copies of all variables on every replica, the losses of every step, and the largest move."""
+    import importlib
+
+    import keras
+
+    from ganatomy.batches import Augment, batches
+    from ganatomy.training import train
+
+    path, settings = CASES[case]
+    module, _, name = path.partition(":")
+    kind = getattr(importlib.import_module(module), name)
+    network = settings.get("network", "dcgan" if name == "AnoGAN" else "residual")
+    shape = (SIDE[network], SIDE[network], 1)
+    with strategy.scope():
+        keras.utils.set_random_seed(SEED)
+        model = kind(shape=shape, **SMALL, **settings)
+    began = [np.array(v) for v in model.trainable_variables]
+    array = np.random.default_rng(0).uniform(-1, 1, (SAMPLES, *shape)).astype("float32")
+    losses: list[dict] = []
+
+    class Keep(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            losses.append({key: float(np.mean(value)) for key, value in logs.items()})
+
+    def data(first, end, updates, noise):
+        return batches(
+            {"scan": array},
+            noise,
+            roles=model.roles,
+            batch_size=BATCH,
+            updates=updates,
+            first_step=first,
+            steps=end,
+            seed=SEED,
+            augment=Augment(shift=0.05, flip=(1,)),
+        )
+
+    steps = {stage.name: STEPS for stage in model.stage_list}
+    train(model, data, steps, every=1, callbacks=lambda: [Keep()], strategy=strategy)
+    everything = list(model.variables)
+    for optimizer in model.optimizers.values():
+        everything += optimizer.variables
+    copies = [
+        [np.array(copy) for copy in strategy.experimental_local_results(v.value)]
+        for v in everything
+    ]
+    ended = [np.array(v) for v in model.trainable_variables]
+    moved = max(float(np.abs(a - b).max()) for a, b in zip(began, ended, strict=True))
+    return copies, losses, moved
+
+
+def compare(case: str) -> dict[str, Any]:
+    import tensorflow as tf
+
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(
+        cpu, [tf.config.LogicalDeviceConfiguration() for _ in range(2)]
+    )
+    two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    one_copies, one_losses, moved = play(case, tf.distribute.get_strategy())
+    two_copies, two_losses, _ = play(case, two)
+    gaps = [float(np.abs(a[0] - b[0]).max()) for a, b in zip(one_copies, two_copies, strict=True)]
+    return {
+        "replicas": two.num_replicas_in_sync,
+        "variables": len(gaps),
+        "moved": moved,
+        "weight": max(gaps),
+        "terms": [sorted(losses) for losses in one_losses] == [sorted(x) for x in two_losses],
+        "steps": len(two_losses),
+        "loss": max(
+            abs(a[key] - b[key]) for a, b in zip(one_losses, two_losses, strict=True) for key in a
+        ),
+        "copies": max(float(np.abs(c[0] - c[1]).max()) for c in two_copies),
+        "mirrored": sum(len(c) == 2 for c in two_copies),
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(compare(sys.argv[1])))

@@ -1,0 +1,139 @@
+"""The rules between the rooms, read from the sources."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SUITES = ("anogan", "registration", "synthesis")
+PACKAGES = ("ganatomy", *(name for name in SUITES if (ROOT / name).is_dir()))
+FILES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
+# Where tensorflow may be imported; suites only where they compile a loop or a warp.
+TENSORFLOW = {
+    "ganatomy/game.py",
+    "ganatomy/gradients.py",
+    "ganatomy/batches.py",
+    "ganatomy/training.py",
+    "ganatomy/cli.py",  # to keep its driver notes out of the terminal
+    "registration/warp.py",
+}
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), str(path))
+
+
+def imported(path: Path) -> set[str]:
+    """Every module that a file names in an import, wherever in the file."""
+    names = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{relative(path)}: a relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module or ""}
+    return names
+
+
+def rooms(path: Path) -> set[str]:
+    return {name.partition(".")[0] for name in imported(path)}
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_suites_never_import_each_other_and_the_core_imports_none(path):
+    home = relative(path).partition("/")[0]
+    assert not rooms(path) & (set(SUITES) - {home})
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_tensorflow_stays_where_it_belongs(path):
+    if relative(path) not in TENSORFLOW:
+        assert "tensorflow" not in rooms(path)
+        assert not {name for name in imported(path) if name.startswith("keras.src")}
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_a_file_is_short(path):
+    assert len(path.read_text().splitlines()) <= 400
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_files_are_named_after_an_idea(path):
+    assert not {"helper", "helpers", "utils", "util", "common", "misc", "manager"} & set(
+        path.stem.split("_")
+    )
+
+
+def documented(node: ast.ClassDef | ast.FunctionDef) -> bool:
+    """Whether it has a docstring, or takes one over by `__doc__ = ...`."""
+    taken = {
+        target.id
+        for statement in node.body
+        if isinstance(statement, ast.Assign)
+        for target in statement.targets
+        if isinstance(target, ast.Name)
+    }
+    return bool(ast.get_docstring(node)) or "__doc__" in taken
+
+
+def undocumented(path: Path) -> list[str]:
+    """Public classes and functions at the top of a file that do not say what they are."""
+    module = tree(path)
+    return [
+        *(["the file"] if module.body and not ast.get_docstring(module) else []),
+        *(
+            node.name
+            for node in module.body
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+            and not node.name.startswith("_")
+            and not documented(node)
+        ),
+    ]
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_what_is_public_says_what_it_is(path):
+    assert undocumented(path) == []
+
+
+def test_the_sources_are_found():
+    assert {"ganatomy/game.py", "anogan/anogan.py"} <= {relative(path) for path in FILES}
+
+
+LIGHT = """
+import sys
+import ganatomy, ganatomy.registry, ganatomy.tables, ganatomy.scans, ganatomy.decoding
+import ganatomy.cache, ganatomy.report, ganatomy.measures, anogan, ganatomy.cli
+from ganatomy.registry import presets
+assert "fanogan" in presets()
+heavy = {"tensorflow", "keras", "mlflow"} & set(sys.modules)
+assert not heavy, heavy
+"""
+
+
+def test_what_does_not_train_does_not_start_tensorflow():
+    done = subprocess.run(
+        [sys.executable, "-c", LIGHT], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_the_folder_mlflow_does_not_shadow_the_package():
+    done = subprocess.run(
+        [sys.executable, "-c", "import mlflow; print(mlflow.__file__)"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "site-packages" in done.stdout, done.stderr[-2000:]
+    assert not list((ROOT / "mlflow").rglob("__init__.py"))

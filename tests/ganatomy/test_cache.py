@@ -1,0 +1,156 @@
+"""The cache of prepared samples: decoded once, never stale, never half full."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ganatomy import cache
+from ganatomy.cache import cache_folder, prepare
+from ganatomy.scans import Preprocessing
+from ganatomy.tables import TableError
+
+SMALL = Preprocessing(size=(8, 8))
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("GANATOMY_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def paths(tmp_path):
+    draw = np.random.default_rng(0)
+    files = [tmp_path / f"{n}.png" for n in range(4)]
+    for file in files:
+        Image.fromarray(draw.integers(0, 255, (12, 12), dtype=np.uint8)).save(file)
+    return files
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """What was decoded so far; the decoding itself is the real one."""
+    seen = []
+    real = cache.decode
+
+    def counting(paths, preprocessing):
+        seen.extend(paths)
+        return real(paths, preprocessing)
+
+    monkeypatch.setattr(cache, "decode", counting)
+    return seen
+
+
+def test_samples_are_what_preprocessing_gives(paths):
+    from ganatomy.scans import read_scan
+
+    found = prepare(paths, SMALL)
+    expected = np.concatenate([SMALL.apply(read_scan(path)).samples for path in paths])
+    np.testing.assert_array_equal(found.array, expected)
+    assert found.owner.tolist() == [0, 1, 2, 3]
+    assert isinstance(found.array, np.memmap)
+
+
+def test_the_second_call_decodes_nothing(paths, decoded):
+    first = prepare(paths, SMALL)
+    assert len(decoded) == 4
+    second = prepare(paths, SMALL)
+    assert len(decoded) == 4
+    np.testing.assert_array_equal(first.array, second.array)
+
+
+def test_a_changed_file_is_decoded_again(paths, decoded):
+    before = prepare(paths, SMALL)
+    Image.fromarray(np.eye(12, dtype=np.uint8) * 255).save(paths[2])
+    after = prepare(paths, SMALL)
+    assert len(decoded) == 8
+    assert before.fingerprint != after.fingerprint
+    assert not np.array_equal(before.array[2], after.array[2])
+    np.testing.assert_array_equal(before.array[1], after.array[1])
+
+
+def test_a_changed_setting_is_another_cache(paths, decoded):
+    prepare(paths, SMALL)
+    wide = prepare(paths, Preprocessing(size=(8, 8), margin=0.1))
+    assert len(decoded) == 8
+    assert wide.fingerprint != prepare(paths, SMALL).fingerprint
+
+
+def test_another_template_is_another_cache(paths):
+    draw = np.random.default_rng(1)
+    templates = draw.normal(size=(2, 8, 8)).astype("float32")
+    found = [
+        prepare(paths, Preprocessing(size=(8, 8), align=True).load_state({"template": t}))
+        for t in templates
+    ]
+    assert found[0].fingerprint != found[1].fingerprint
+
+
+def test_failures_are_kept_with_the_cache(paths, decoded):
+    paths[1].write_bytes(b"no picture")
+    for _ in range(2):  # the second from disk
+        found = prepare(paths, SMALL)
+        assert [error.path for error in found.failures] == [str(paths[1])]
+        assert "is no image" in found.failures[0].problem
+        assert found.owner.tolist() == [0, 2, 3]
+    assert len(decoded) == 4
+
+
+def test_nothing_readable_is_an_error(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"")
+    with pytest.raises(TableError, match=r"none of 1 scans could be read; the first: .*is empty"):
+        prepare([tmp_path / "a.png"], SMALL)
+
+
+def test_a_fill_that_fails_leaves_nothing(paths, monkeypatch):
+    def broken(paths, preprocessing):
+        yield from ()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cache, "decode", broken)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(paths, SMALL)
+    assert list(cache_folder().iterdir()) == []
+    monkeypatch.undo()
+
+
+def test_a_killed_fill_is_never_taken_for_a_full_one(paths, tmp_path):
+    script = f"""
+        import time
+        from pathlib import Path
+        from ganatomy import cache
+        from ganatomy.cache import prepare
+        from ganatomy.scans import Preprocessing
+
+        real = cache.decode
+        def slow(paths, preprocessing):
+            for item in real(paths, preprocessing):
+                yield item
+                print("one", flush=True)
+                time.sleep(60)
+        cache.decode = slow
+        prepare([Path(p) for p in {[str(p) for p in paths]}], Preprocessing(size=(8, 8)))
+    """
+    environment = {**os.environ, "GANATOMY_CACHE": str(tmp_path / "cache")}
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, env=environment
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"one\n"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not list(cache_folder().glob("*/done.json"))
+    assert len(prepare(paths, SMALL).array) == 4
+
+
+def test_a_used_cache_is_touched(paths):
+    folder = cache_folder() / prepare(paths, SMALL).fingerprint
+    os.utime(folder, (1, 1))
+    prepare(paths, SMALL)
+    assert time.time() - folder.stat().st_mtime < 60
