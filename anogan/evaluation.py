@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from anogan.scorer import AnomalyScorer, Result
+from anogan.result import Result
+from anogan.scorer import AnomalyScorer
 from ganatomy.artifacts import write_whole
 from ganatomy.measures.detection import detection_measures, paired_difference
 from ganatomy.tables import Table, TableError

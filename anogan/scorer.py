@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,52 +13,13 @@ from sklearn.utils.validation import check_is_fitted
 from anogan.calibration import Calibration, look
 from anogan.detector import Findings
 from anogan.residuals import Postprocessing
+from anogan.result import Result
 from ganatomy import artifacts
 from ganatomy.artifacts import Artifact
 from ganatomy.decoding import Decoded, decode
 from ganatomy.progress import counter
-from ganatomy.scans import Prepared, Preprocessing, Scan, ScanError
+from ganatomy.scans import Preprocessing, Scan, ScanError
 from ganatomy.tables import Table
-
-
-@dataclass
-class Result:
-    """What is said about one scan.
-
-    Attributes:
-        path: where it came from, or its place in the input.
-        error: why there is no score; all else is then None.
-        anomaly_score: higher is more abnormal.
-        p_value: share of healthy calibration scans that score as high (conformal).
-        threshold: above it `abnormal` is true.
-        unlike: above 1 the scan does not look like the calibration scans.
-        paper_score: the score of the method's paper.
-        slice_scores: [n], one a slice of a volume under a 2D model, else one.
-        scan: the scan.
-        prepared: what the model saw.
-        findings: what the model said, sample by sample.
-        maps: anomaly maps on the model's grid, [n, *size].
-    """
-
-    path: str
-    error: ScanError | None = None
-    anomaly_score: float | None = None
-    p_value: float | None = None
-    threshold: float | None = None
-    abnormal: bool | None = None
-    unlike: float | None = None
-    paper_score: float | None = None
-    slice_scores: np.ndarray | None = None
-    scan: Scan | None = None
-    prepared: Prepared | None = None
-    findings: Findings | None = None
-    maps: np.ndarray | None = None
-
-    @property
-    def map(self) -> np.ndarray:
-        """The anomaly map on the grid of the scan that came in; NaN where it was not seen."""
-        assert self.prepared is not None
-        return self.prepared.back(self.maps)
 
 
 class AnomalyScorer(OutlierMixin, BaseEstimator):

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from anogan.evaluation import columns, picture
-from anogan.scorer import AnomalyScorer, Result
+from anogan.result import Result
+from anogan.scorer import AnomalyScorer
 from ganatomy.artifacts import ArtifactError, write_whole
 from ganatomy.progress import counter
 from ganatomy.scans import write_map

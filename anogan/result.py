@@ -1,0 +1,50 @@
+"""What a detector says about one scan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from anogan.detector import Findings
+from ganatomy.scans import Prepared, Scan, ScanError
+
+
+@dataclass
+class Result:
+    """What is said about one scan.
+
+    Attributes:
+        path: where it came from, or its place in the input.
+        error: why there is no score; all else is then None.
+        anomaly_score: higher is more abnormal.
+        p_value: share of healthy calibration scans that score as high (conformal).
+        threshold: above it `abnormal` is true.
+        unlike: above 1 the scan does not look like the calibration scans.
+        paper_score: the score of the method's paper.
+        slice_scores: [n], one a slice of a volume under a 2D model, else one.
+        scan: the scan.
+        prepared: what the model saw.
+        findings: what the model said, sample by sample.
+        maps: anomaly maps on the model's grid, [n, *size].
+    """
+
+    path: str
+    error: ScanError | None = None
+    anomaly_score: float | None = None
+    p_value: float | None = None
+    threshold: float | None = None
+    abnormal: bool | None = None
+    unlike: float | None = None
+    paper_score: float | None = None
+    slice_scores: np.ndarray | None = None
+    scan: Scan | None = None
+    prepared: Prepared | None = None
+    findings: Findings | None = None
+    maps: np.ndarray | None = None
+
+    @property
+    def map(self) -> np.ndarray:
+        """The anomaly map on the grid of the scan that came in; NaN where it was not seen."""
+        assert self.prepared is not None
+        return self.prepared.back(self.maps)
