@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -67,8 +68,9 @@ def build_model(preset: Preset, shape: tuple[int, ...], seed: int = 0) -> Any:
     keras.utils.set_random_seed(seed)
     try:
         return model_class(preset.model)(shape=tuple(shape), **preset.hyperparameters)
-    except TypeError as error:
-        raise ArtifactError(f"{preset.name}: a hyperparameter does not fit: {error}") from error
+    except (TypeError, ValueError) as error:
+        line = " ".join(str(error).split())
+        raise ArtifactError(f"{preset.name}: a hyperparameter does not fit: {line}") from error
 
 
 def save(artifact: Artifact, folder: Path) -> None:
@@ -81,7 +83,7 @@ def save(artifact: Artifact, folder: Path) -> None:
         artifact.model.network(name).save_weights(aside)
         os.replace(aside, file)
     aside = folder / "part-arrays.npz"
-    np.savez_compressed(aside, **artifact.arrays)
+    np.savez_compressed(aside, allow_pickle=False, **artifact.arrays)
     os.replace(aside, folder / "arrays.npz")
     config = {
         "format": FORMAT,
@@ -137,8 +139,13 @@ def load(uri: str | Path) -> Artifact:
     folder = local_folder(uri)
     config = read_config(folder)
     known = {"format", "preset", "shape", "networks", "versions"}
-    preset = Preset(**config["preset"])
-    model = build_model(preset, tuple(config["shape"]))
+    try:
+        preset, shape = Preset(**config["preset"]), tuple(map(int, config["shape"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(
+            f"{folder / 'config.json'}: not the configuration of a trained model"
+        ) from error
+    model = build_model(preset, shape)
     for name, network in model.networks.items():
         file = folder / "weights" / f"{name}.weights.h5"
         if not file.is_file():
@@ -152,10 +159,13 @@ def load(uri: str | Path) -> Artifact:
     # What was saved is the average where there is one; nothing is averaged any more.
     for name, average in model.averages.items():
         average.set_weights(model.networks[name].get_weights())
-    with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
-        arrays = {name: stored[name] for name in stored.files}
+    try:
+        with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise ArtifactError(f"{folder}: arrays.npz is missing or damaged") from error
     facts = {key: value for key, value in config.items() if key not in known}
-    return Artifact(preset, model, tuple(config["shape"]), arrays, facts)
+    return Artifact(preset, model, shape, arrays, facts)
 
 
 def local_folder(uri: str | Path) -> Path:
@@ -170,14 +180,13 @@ def local_folder(uri: str | Path) -> Path:
         if not folder.is_dir():
             raise ArtifactError(f"{uri}: no such model folder")
         return folder
-    import mlflow
     from mlflow.exceptions import MlflowException
 
     from ganatomy.tracking import use_default_store
 
     use_default_store()
     try:
-        return Path(mlflow.artifacts.download_artifacts(text))
+        return Path(download_artifacts(text))
     except (MlflowException, OSError) as error:
         raise ArtifactError(f"{uri}: the tracking server has no such model") from error
 

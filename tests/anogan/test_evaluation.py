@@ -1,0 +1,140 @@
+"""Evaluation: what `evaluate` writes, and that its figures are those of its scores."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from anogan import AnomalyScorer
+from anogan.evaluation import SIDE, evaluate
+from ganatomy.tables import TableError, read_labelled_table, read_table
+
+SCAN = {"scan": "joined"}
+
+
+@pytest.fixture(scope="module")
+def scorer(quick_model):
+    return AnomalyScorer.load(quick_model)
+
+
+@pytest.fixture(scope="module")
+def table(pictures):
+    return read_labelled_table([str(pictures.labelled)], SCAN)
+
+
+@pytest.fixture(scope="module")
+def folder(scorer, table, tmp_path_factory):
+    out = tmp_path_factory.mktemp("evaluation")
+    evaluate(scorer, table, out)
+    return out
+
+
+def test_measures_are_those_of_the_scores_that_are_written(folder):
+    scores = pd.read_csv(folder / "scores.csv")
+    measures = json.loads((folder / "measures.json").read_text())
+    value = {name: m["value"] for name, m in measures["measures"].items()}
+    assert value["auroc"] == pytest.approx(roc_auc_score(scores["label"], scores["anomaly_score"]))
+    assert value["average_precision"] == pytest.approx(
+        average_precision_score(scores["label"], scores["anomaly_score"])
+    )
+    called = scores["anomaly_score"] > measures["threshold"]
+    sick = scores["label"] == 1
+    assert value["sensitivity"] == pytest.approx(called[sick].mean())
+    assert value["specificity"] == pytest.approx((~called[~sick]).mean())
+    assert (scores["abnormal"] == called).all()
+    assert measures["n_healthy"] == measures["n_abnormal"] == 14
+    for measure in measures["measures"].values():
+        assert measure["low"] <= measure["value"] <= measure["high"]
+
+
+def test_scores_are_those_of_the_scorer_in_the_tables_order(folder, scorer, table):
+    scores = pd.read_csv(folder / "scores.csv")
+    assert scores["scan"].tolist() == table.names
+    np.testing.assert_allclose(scores["anomaly_score"], scorer.anomaly_score(table.first))
+
+
+def test_fit_writes_the_same_evaluation(folder, quick_model):
+    own = quick_model / "evaluation"
+    pd.testing.assert_frame_equal(
+        pd.read_csv(own / "scores.csv"), pd.read_csv(folder / "scores.csv")
+    )
+    assert json.loads((own / "measures.json").read_text()) == json.loads(
+        (folder / "measures.json").read_text()
+    )
+
+
+def test_controls_stand_beside_the_model(folder):
+    measures = json.loads((folder / "measures.json").read_text())
+    paper = measures["controls"]["paper score"]
+    assert {"auroc", "average_precision", "auroc_difference"} <= set(paper)
+    assert paper["auroc_difference"]["value"] == pytest.approx(
+        measures["measures"]["auroc"]["value"] - paper["auroc"]["value"]
+    )
+
+
+def test_a_control_is_scored_on_the_same_scans(quick_model, table):
+    scorer = AnomalyScorer.load(quick_model)
+    scorer.controls_ = {"linear": AnomalyScorer.load(quick_model)}
+    found = evaluate(scorer, table).measures["controls"]["linear control"]
+    assert found["auroc_difference"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+
+
+def test_examples_are_pictures_of_both_kinds(folder, table):
+    with np.load(folder / "examples.npz", allow_pickle=False) as stored:
+        examples = dict(stored)
+    count = len(examples["names"])
+    assert len(set(examples["names"])) == count
+    assert set(examples["label"]) == {0, 1}
+    assert set(examples["names"]) <= set(table.names)
+    assert examples["input"].shape == examples["map"].shape
+    assert examples["input"].shape[1] == min(SIDE, 48)
+    assert np.abs(examples["input"]).max() <= 1
+    assert np.nanmin(examples["map"]) >= 0
+    assert np.isnan(examples["map"]).any()  # the margin was never seen
+    np.testing.assert_allclose(
+        examples["seen"] - examples["reconstruction"], examples["residual"], atol=1e-6
+    )
+    scores = pd.read_csv(folder / "scores.csv").set_index("scan")["anomaly_score"]
+    np.testing.assert_allclose(examples["score"], scores[examples["names"]])
+
+
+def test_broken_scans_are_listed_and_the_others_measured(scorer, pictures, tmp_path):
+    shutil.copytree(pictures.labelled, tmp_path / "scans")
+    broken = sorted((tmp_path / "scans" / "normal").iterdir())[3]
+    broken.write_bytes(b"nothing")
+    table = read_labelled_table([str(tmp_path / "scans")], SCAN)
+    found = evaluate(scorer, table, tmp_path / "out")
+    assert len(found.measures["failed"]) == 1
+    assert broken.name in found.measures["failed"][0]
+    assert found.measures["n_healthy"] == 13
+    scores = pd.read_csv(tmp_path / "out" / "scores.csv")
+    assert f"normal/{broken.name}" not in set(scores["scan"])
+    # A lost row moves no other's label.
+    assert (scores["label"] == scores["scan"].str.startswith("abnormal")).all()
+
+
+def test_patients_are_resampled_where_they_are_known(scorer, pictures, tmp_path):
+    rows = ["scan,label,patient"]
+    for kind in ("normal", "abnormal"):
+        for number, path in enumerate(sorted((pictures.labelled / kind).iterdir())):
+            rows.append(f"{path},{int(kind == 'abnormal')},{kind}-{number // 7}")
+    (tmp_path / "t.csv").write_text("\n".join(rows) + "\n")
+    found = evaluate(scorer, read_table([str(tmp_path / "t.csv")], SCAN))
+    assert found.measures["patients"] is True
+    assert set(found.scores["patient"]) == {"normal-0", "normal-1", "abnormal-0", "abnormal-1"}
+
+
+def test_an_evaluation_needs_both_kinds(scorer, pictures, tmp_path):
+    with pytest.raises(TableError, match="needs healthy and abnormal scans"):
+        evaluate(scorer, read_table([str(pictures.healthy)], SCAN))
+    (tmp_path / "normal").mkdir()
+    (tmp_path / "odd").mkdir()
+    for kind in ("normal", "odd"):
+        (tmp_path / kind / "a.png").write_bytes(b"")
+    with pytest.raises(TableError, match="not one could be read"):
+        evaluate(scorer, read_labelled_table([str(tmp_path)], SCAN))

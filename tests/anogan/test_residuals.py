@@ -1,0 +1,152 @@
+"""From residual to map and score: hand values."""
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from anogan.detector import Findings
+from anogan.residuals import Postprocessing, highest
+
+PLAIN = {"smooth": 0.0, "healthy_map": False}
+
+
+def findings(residual, paper=None):
+    residual = np.asarray(residual, "float32")
+    paper = np.zeros(len(residual)) if paper is None else np.asarray(paper, float)
+    return Findings(residual[..., None], residual, paper, np.zeros((len(residual), 1)))
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [(1.0, 2.5), (0.5, 3.5), (0.25, 4.0), (0.01, 4.0), (0.75, 3.0)],
+)
+def test_the_mean_of_the_highest_share(share, expected):
+    assert highest(np.array([[1.0, 4.0], [3.0, 2.0]]), share) == expected
+
+
+def test_a_plain_map_is_the_absolute_residual():
+    residual = np.array([[[1.0, -3.0], [0.0, 2.0]]])
+    maps, scores, score = Postprocessing(**PLAIN).judge(findings(residual))
+    np.testing.assert_array_equal(maps, np.abs(residual))
+    assert scores.tolist() == [1.5]
+    assert score == 1.5
+
+
+def test_opposite_signs_cancel_under_the_blur_and_equal_ones_stay():
+    post = Postprocessing(smooth=0.1, healthy_map=False)
+    edge, opacity = np.zeros((2, 1, 32, 32), "float32")
+    edge[0, :, 15], edge[0, :, 16] = 1.0, -1.0
+    opacity[0, :, 15:17] = 1.0
+    assert post.maps(edge).max() < 0.3 * post.maps(opacity).max()
+
+
+def test_the_blur_is_a_fraction_of_the_shorter_side():
+    post = Postprocessing(smooth=0.125, healthy_map=False)
+    point = np.zeros((1, 16, 48))
+    point[0, 8, 24] = 1.0
+    spread = post.maps(point)[0]
+    across = (spread.sum(1) * (np.arange(16) - 8) ** 2).sum()
+    along = (spread.sum(0) * (np.arange(48) - 24) ** 2).sum()
+    assert along == pytest.approx(4.0, rel=0.02)  # variance of 0.125 · 16 = 2 pixels
+    assert across == pytest.approx(4.0, rel=0.1)
+
+
+def test_the_healthy_map_makes_every_pixel_of_healthy_scans_alike():
+    loud = np.ones((12, 12))
+    loud[:, :6] = 5.0
+    healthy = noise(400, 12, 12) * loud
+    post = Postprocessing(smooth=0.0).fit(healthy)
+    maps = post.maps(noise(400, 12, 12, seed=1) * loud)
+    np.testing.assert_allclose(np.sqrt((maps**2).mean(0)), 1.0, atol=0.2)
+    # by hand: the root of the mean square of two scans
+    two = Postprocessing(smooth=0.0).fit(np.array([[[3.0, 1.0]], [[4.0, 1.0]]]))
+    np.testing.assert_allclose(
+        two.maps(np.array([[[5.0, -2.0]]])), [[[5 / np.sqrt(12.5), 2.0]]], rtol=1e-5
+    )
+
+
+def test_where_healthy_scans_never_differ_a_tiny_residual_is_no_anomaly():
+    healthy = noise(50, 8, 8)
+    healthy[:, 0] = 0.0
+    post = Postprocessing(smooth=0.0).fit(healthy)
+    odd = np.zeros((1, 8, 8))
+    odd[0, 0, 0] = 0.01
+    assert post.maps(odd).max() < 0.2
+
+
+def test_a_map_that_was_not_fitted_is_asked_for():
+    with pytest.raises(ValueError, match="healthy map is not fitted; calibrate the model first"):
+        Postprocessing().maps(noise(1, 4, 4))
+
+
+def test_the_border_is_left_out_of_the_score_and_not_of_the_map():
+    residual = np.zeros((1, 10, 20))
+    residual[0, 0] = residual[0, :, 0] = residual[0, :, 1] = 9.0
+    post = Postprocessing(border=0.1, **PLAIN)
+    maps, scores, _ = post.judge(findings(residual))
+    assert maps.max() == 9.0
+    assert scores.tolist() == [0.0]
+    residual[0, 1, 2] = 8.0  # the first pixel inside: 8 × 16 of them count
+    assert post.judge(findings(residual))[1][0] == pytest.approx(8.0 / (8 * 16))
+
+
+def test_top_takes_the_highest_pixels_of_each_sample():
+    residual = np.zeros((2, 10, 10))
+    residual[0, :2, :5] = 3.0
+    residual[1, :] = 1.0
+    scores = Postprocessing(top=0.1, **PLAIN).judge(findings(residual))[1]
+    assert scores.tolist() == [3.0, 1.0]
+
+
+def test_a_volume_counts_its_highest_slices():
+    residual = np.ones((20, 4, 4)) * np.arange(20)[:, None, None]
+    post = Postprocessing(slices=0.1, **PLAIN)
+    maps, scores, score = post.judge(findings(residual))
+    assert maps.shape == (20, 4, 4)
+    assert scores.tolist() == list(range(20))
+    assert score == 18.5
+    assert Postprocessing(slices=1.0, **PLAIN).judge(findings(residual))[2] == 9.5
+
+
+def test_the_papers_score_is_taken_where_asked_for():
+    post = Postprocessing(score="paper", slices=0.5, **PLAIN)
+    maps, scores, score = post.judge(findings(noise(2, 4, 4), [7.0, 3.0]))
+    assert scores.tolist() == [7.0, 3.0]
+    assert score == 7.0
+    assert maps.shape == (2, 4, 4)
+
+
+def test_volumes_of_a_3d_model_have_maps_too():
+    post = Postprocessing(smooth=0.1, border=0.2).fit(noise(5, 6, 7, 8))
+    maps, scores, _ = post.judge(findings(noise(2, 6, 7, 8, seed=1)))
+    assert maps.shape == (2, 6, 7, 8)
+    assert scores[0] == pytest.approx(maps[0][1:5, 1:6, 1:7].mean(), rel=1e-6)
+
+
+def test_what_was_fitted_survives_its_arrays():
+    first = Postprocessing().fit(noise(9, 8, 8))
+    again = Postprocessing().load_state(first.state())
+    np.testing.assert_array_equal(
+        first.maps(noise(2, 8, 8, seed=3)), again.maps(noise(2, 8, 8, seed=3))
+    )
+    assert Postprocessing(healthy_map=False).fit(noise(9, 8, 8)).state() == {}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"border": 0.5},
+        {"top": 0.0},
+        {"slices": 2},
+        {"score": "loud"},
+        {"colour": 1},
+        {"smooth": -1},
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_refused(wrong):
+    with pytest.raises(ValidationError):
+        Postprocessing(**wrong)

@@ -1,0 +1,193 @@
+"""A model on disk: what is loaded is what was saved, and nothing else is run."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+
+from ganatomy.artifacts import Artifact, ArtifactError, build_model, load, read_config, save
+from ganatomy.registry import PresetError, preset, presets
+
+SMALL = {
+    "linear": ["components=2"],
+    "fanogan": ["latent=4", "width=2", "averages={generator: 0.9}", "optimizers={}"],
+}
+SHAPE = (8, 8, 1)
+
+
+def made(name: str, seed: int = 3) -> Artifact:
+    """An artifact whose averaged networks differ from the networks themselves."""
+    recipe = preset(name).set([*SMALL[name], "size=[8,8]"])
+    model = build_model(recipe, SHAPE, seed)
+    draw = np.random.default_rng(seed)
+    for network in (*model.networks.values(), *model.averages.values()):
+        network.set_weights([w + draw.normal(0, 0.1, w.shape) ** 2 for w in network.get_weights()])
+    arrays = {"calibration/scores": np.arange(3.0), "preprocessing/template": np.eye(8)}
+    return Artifact(recipe, model, SHAPE, arrays, {"seed": seed, "note": "plain"})
+
+
+def images(count=5):
+    return np.random.default_rng(9).uniform(-1, 1, (count, *SHAPE)).astype("float32")
+
+
+def test_every_model_there_is_is_saved_and_loaded():
+    assert {preset(name).model for name in SMALL} == {p.model for p in presets().values()}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_loaded_model_says_bitwise_what_the_saved_one_does(tmp_path, name):
+    artifact = made(name)
+    save(artifact, tmp_path / "model")
+    loaded = load(tmp_path / "model")
+    for one, other in zip(
+        artifact.model.inspect(images()), loaded.model.inspect(images()), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+    assert loaded.preset == artifact.preset
+    assert loaded.shape == artifact.shape
+    assert loaded.facts == artifact.facts
+    assert set(loaded.arrays) == set(artifact.arrays)
+    for key, array in artifact.arrays.items():
+        np.testing.assert_array_equal(loaded.arrays[key], array)
+
+
+def test_a_room_has_its_arrays_without_its_name():
+    assert set(made("linear").room("calibration")) == {"scores"}
+    assert made("linear").room("nothing") == {}
+
+
+def test_saving_again_replaces_and_leaves_nothing_half_done(tmp_path):
+    save(made("linear", 1), tmp_path)
+    save(made("linear", 2), tmp_path)
+    expected = made("linear", 2).model.inspect(images()).reconstruction
+    np.testing.assert_array_equal(load(tmp_path).model.inspect(images()).reconstruction, expected)
+    assert not list(tmp_path.rglob("part-*"))
+
+
+def test_weights_are_a_function_of_the_seed():
+    one, again, other = (
+        build_model(preset("fanogan").set([*SMALL["fanogan"], "size=[8,8]"]), SHAPE, seed)
+        for seed in (1, 1, 2)
+    )
+    kernels = [m.networks["generator"].get_weights()[0] for m in (one, again, other)]
+    np.testing.assert_array_equal(kernels[0], kernels[1])
+    assert not np.array_equal(kernels[0], kernels[2])
+
+
+# What is refused -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path):
+    save(made("linear"), tmp_path / "model")
+    return tmp_path / "model"
+
+
+def edit(folder, **changes):
+    file = folder / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def test_another_format_says_what_to_do(folder):
+    edit(folder, format=0, versions={"ganatomy": "0.0.7"})
+    with pytest.raises(ArtifactError, match=r"format 0.* reads 1: use ganatomy 0\.0\.7 or train"):
+        load(folder)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "3", '"x"', "\udcff"])
+def test_a_broken_configuration_is_said_to_be_one(folder, text):
+    (folder / "config.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(ArtifactError, match="not the configuration of a trained model"):
+        read_config(folder)
+
+
+def test_a_folder_without_configuration_is_no_model(tmp_path):
+    with pytest.raises(ArtifactError, match=r"not a trained model \(no config.json\)"):
+        load(tmp_path)
+    with pytest.raises(ArtifactError, match="no such model folder"):
+        load(tmp_path / "none")
+
+
+def test_missing_weights_are_named(folder):
+    (folder / "weights" / "projection.weights.h5").unlink()
+    with pytest.raises(ArtifactError, match=r"weights/projection\.weights\.h5 is missing"):
+        load(folder)
+
+
+def test_damaged_weights_are_named(folder):
+    file = folder / "weights" / "projection.weights.h5"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(ArtifactError, match="not the weights of anogan"):
+        load(folder)
+
+
+def test_weights_of_another_shape_are_named(folder):
+    edit(folder, shape=[16, 16, 1])
+    with pytest.raises(ArtifactError, match=r"not the weights of anogan\.linear:Linear as"):
+        load(folder)
+
+
+def test_missing_arrays_are_named(folder):
+    (folder / "arrays.npz").unlink()
+    with pytest.raises(ArtifactError, match=r"arrays\.npz"):
+        load(folder)
+
+
+@pytest.mark.parametrize("path", ["os:system", "tests.ganatomy.test_artifacts:Trap", "x"])
+def test_a_configuration_cannot_name_any_class(folder, path):
+    config = json.loads((folder / "config.json").read_text())
+    edit(folder, preset={**config["preset"], "model": path})
+    with pytest.raises((ArtifactError, PresetError), match="no installed package offers"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"preset": {}},
+        {"preset": 3},
+        {"shape": "wide"},
+        {"shape": [0]},
+        {"shape": None},
+    ],
+    ids=str,
+)
+def test_a_hostile_configuration_ends_in_one_line(folder, changes):
+    edit(folder, **changes)
+    with pytest.raises(ArtifactError) as caught:
+        load(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_hyperparameter_that_does_not_fit_is_named(folder):
+    config = json.loads((folder / "config.json").read_text())
+    config["preset"]["hyperparameters"]["colour"] = "red"
+    edit(folder, preset=config["preset"])
+    with pytest.raises(ArtifactError, match=r"a hyperparameter does not fit: .*colour"):
+        load(folder)
+
+
+class Trap:
+    """What a pickle would run."""
+
+    def __reduce__(self):
+        return (sys.exit, ("a pickle was run",))
+
+
+def test_no_pickle_is_written_or_read(folder):
+    with zipfile.ZipFile(folder / "arrays.npz") as stored:
+        for name in stored.namelist():
+            assert b"|O" not in stored.read(name)[:128]
+    shutil.copy(folder / "arrays.npz", folder / "good.npz")
+    np.savez(folder / "arrays.npz", trap=np.array([Trap()], dtype=object))
+    with pytest.raises(ArtifactError, match=r"arrays\.npz"):
+        load(folder)
+    (folder / "arrays.npz").write_bytes(pickle.dumps([1]))
+    with pytest.raises(ArtifactError, match=r"arrays\.npz"):
+        load(folder)
