@@ -32,9 +32,12 @@ class Detector(AdversarialModel):
     """Base of the detectors: `examine` in the graph, `inspect` over any number of samples."""
 
     task: ClassVar[str] = "detect"
-    # Every pass has this many samples, padded with zeros: convolutions pick their algorithm
+    # Every pass takes this many samples, padded with zeros: convolutions pick their algorithm
     # by the batch, so a fixed one makes a score bitwise the same alone and in company.
     chunk: int = 32
+    # So many more rows follow that are no sample's: what does not fill a block of a matrix product
+    # is added up in another order, and that is the end of the batch.
+    spare: ClassVar[int] = 4
 
     def start(self, samples: np.ndarray) -> np.ndarray:
         """What `examine` needs beside the samples, a function of each sample alone, [n, ...]."""
@@ -51,7 +54,7 @@ class Detector(AdversarialModel):
         parts = []
         for begin in range(0, len(samples), self.chunk):
             x = np.asarray(samples[begin : begin + self.chunk], np.float32)
-            padded = np.zeros((self.chunk, *x.shape[1:]), np.float32)
+            padded = np.zeros((self.chunk + self.spare, *x.shape[1:]), np.float32)
             padded[: len(x)] = x
             outcome = self._examine(padded, self.start(padded))
             parts.append([np.asarray(value)[: len(x)] for value in outcome])
