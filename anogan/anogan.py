@@ -112,7 +112,7 @@ class AnoGAN(LatentGAN):
         score = ops.reshape(found.value, (batch, self.restarts))
         best = ops.argmin(score, axis=1)
         codes = ops.reshape(found.x, (batch, self.restarts, self.latent))
-        code = ops.squeeze(ops.take_along_axis(codes, best[:, None, None], axis=1), 1)
+        code = ops.squeeze(ops.take_along_axis(codes, ops.reshape(best, (-1, 1, 1)), axis=1), 1)
         return generator(code, training=False), ops.min(score, axis=1), code
 
 

@@ -73,7 +73,7 @@ def evaluate(
         if progress is not None:
             progress(done, len(table))
     frame = pd.DataFrame(rows)
-    if frame.empty or frame["label"].nunique() < 2:
+    if len({row["label"] for row in rows}) < 2:
         raise TableError("of the healthy or of the abnormal scans, not one could be read")
     measures = measured(frame, others, scorer, table.patient is not None)
     measures["failed"] = failures
@@ -81,7 +81,9 @@ def evaluate(
         folder.mkdir(parents=True, exist_ok=True)
         frame.to_csv(folder / "scores.csv", index=False)
         write_whole(folder / "measures.json", json.dumps(measures, indent=2))
-        np.savez_compressed(folder / "examples.npz", **examples(scorer, table, frame))
+        np.savez_compressed(
+            folder / "examples.npz", allow_pickle=False, **examples(scorer, table, frame)
+        )
     return Evaluation(measures, frame)
 
 
@@ -126,7 +128,7 @@ def measured(
         "fpr": scorer.calibration_.fpr,
         "measures": {key: value.to_dict() for key, value in found.items()},
         "controls": controls,
-        "unlike_calibration": float((frame["unlike"] > 1).mean()),
+        "unlike_calibration": float(np.mean(frame["unlike"].to_numpy() > 1)),
         "extra": extra,
     }
 
@@ -134,15 +136,17 @@ def measured(
 def examples(scorer: AnomalyScorer, table: Table, frame: pd.DataFrame) -> dict[str, np.ndarray]:
     """Pictures of the highest and lowest scored, and of the worst errors of both kinds."""
     order = frame.sort_values("anomaly_score")
-    healthy, abnormal = order[order["label"] == 0], order[order["label"] == 1]
-    chosen = pd.concat(
-        [abnormal[::-1][:5], healthy[:3], healthy[::-1][:4], abnormal[:4]]
-    ).drop_duplicates("scan")
+    sick = order["label"].to_numpy() == 1
+    names = order["scan"].to_numpy(str)
+    healthy, abnormal = names[~sick], names[sick]
+    groups = (abnormal[::-1][:5], healthy[:3], healthy[::-1][:4], abnormal[:4])
+    picked = list(dict.fromkeys(np.concatenate(groups)))
+    chosen = order.set_index("scan").loc[picked]
     where = {name: place for place, name in enumerate(table.names)}
-    paths = [table.first[where[name]] for name in chosen["scan"]]
+    paths = [table.first[where[name]] for name in picked]
     pictures = [picture(result) for result in scorer.results(paths)]
     return {
-        "names": chosen["scan"].to_numpy(str),
+        "names": np.array(picked, str),
         "score": chosen["anomaly_score"].to_numpy(float),
         "label": chosen["label"].to_numpy(int),
         **{key: np.stack([p[key] for p in pictures]) for key in pictures[0]},
@@ -185,7 +189,7 @@ def _square(image: np.ndarray, fill: float) -> np.ndarray:
     step = max(longest / SIDE, 1.0)
     # Where an image is small its pixels stay pixels.
     side = min(SIDE, longest)
-    offset = [(n - 1) / 2 - step * (side - 1) / 2 for n in image.shape]
+    offset: Any = [(n - 1) / 2 - step * (side - 1) / 2 for n in image.shape]
     return affine_transform(
         image, [step, step], offset, output_shape=(side, side), order=1, cval=fill
     ).astype(np.float32)

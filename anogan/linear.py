@@ -50,10 +50,12 @@ class Linear(Detector):
         if len(flat) <= self.components:
             raise ValueError(f"{len(flat)} samples are too few for {self.components} components")
         pca = PCA(max(self.components, 1), svd_solver="full").fit(flat)
-        basis = pca.components_ if self.components else 0.0 * pca.components_
+        mean, basis = np.asarray(pca.mean_), np.asarray(pca.components_)
+        if not self.components:
+            basis = np.zeros_like(basis)
         projection = self.networks["projection"]
-        projection.get_layer("code").set_weights([basis.T, -pca.mean_ @ basis.T])
-        projection.get_layer("image").set_weights([basis, pca.mean_])
+        projection.get_layer("code").set_weights([basis.T, -mean @ basis.T])
+        projection.get_layer("image").set_weights([basis, mean])
 
     def examine(self, x: Tensor, start: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         projected = self.networks["projection"](x)

@@ -32,12 +32,12 @@ class Postprocessing(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid")
-    smooth: float = Field(1 / 16, ge=0, le=0.5)
+    smooth: float = Field(default=1 / 16, ge=0, le=0.5)
     healthy_map: bool = True
-    border: float = Field(0.0, ge=0, lt=0.5)
-    top: float = Field(1.0, gt=0, le=1)
+    border: float = Field(default=0.0, ge=0, lt=0.5)
+    top: float = Field(default=1.0, gt=0, le=1)
     score: Literal["map", "paper"] = "map"
-    slices: float = Field(0.1, gt=0, le=1)
+    slices: float = Field(default=0.1, gt=0, le=1)
 
     _rms: np.ndarray | None = None
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from anogan.detector import Findings
 from ganatomy.scans import Prepared, Scan, ScanError
+
+# None where there is an error, which every reader of results looks at first.
+ABSENT: Any = None
 
 
 @dataclass
@@ -31,20 +35,19 @@ class Result:
 
     path: str
     error: ScanError | None = None
-    anomaly_score: float | None = None
+    anomaly_score: float = ABSENT
     p_value: float | None = None
     threshold: float | None = None
     abnormal: bool | None = None
     unlike: float | None = None
-    paper_score: float | None = None
-    slice_scores: np.ndarray | None = None
-    scan: Scan | None = None
-    prepared: Prepared | None = None
-    findings: Findings | None = None
-    maps: np.ndarray | None = None
+    paper_score: float = ABSENT
+    slice_scores: np.ndarray = ABSENT
+    scan: Scan = ABSENT
+    prepared: Prepared = ABSENT
+    findings: Findings = ABSENT
+    maps: np.ndarray = ABSENT
 
     @property
     def map(self) -> np.ndarray:
         """The anomaly map on the grid of the scan that came in; NaN where it was not seen."""
-        assert self.prepared is not None
         return self.prepared.back(self.maps)

@@ -127,7 +127,7 @@ class AnomalyScorer(OutlierMixin, BaseEstimator):
         samples = 0
         for item in self._decoded(X):
             waiting.append(item)
-            samples += len(item.prepared.samples) if item.prepared is not None else 0
+            samples += len(item.prepared.samples) if item.error is None else 0
             if samples >= chunk or len(waiting) >= 2 * chunk:
                 yield from self._examine(waiting)
                 waiting, samples = [], 0
@@ -139,15 +139,15 @@ class AnomalyScorer(OutlierMixin, BaseEstimator):
         items = []
         for result in results:
             prepared = result.prepared if alike else self.preprocessing_.apply(result.scan)
-            items.append(Decoded(Path(result.path), result.scan, prepared, None))
+            items.append(Decoded(Path(result.path), result.scan, prepared))
         return [self._judged(item, findings) for item, findings in self._examine(items)]
 
     def _examine(self, items: list[Decoded]) -> Iterator[tuple[Decoded, Findings | None]]:
-        readable = [item.prepared.samples for item in items if item.prepared is not None]
-        findings = self.artifact_.model.inspect(np.concatenate(readable)) if readable else None
+        readable = [item.prepared.samples for item in items if item.error is None]
+        findings = self.artifact_.model.inspect(np.concatenate(readable)) if readable else ()
         begin = 0
         for item in items:
-            if item.prepared is None:
+            if item.error is not None:
                 yield item, None
                 continue
             own = slice(begin, begin + len(item.prepared.samples))
@@ -172,7 +172,7 @@ class AnomalyScorer(OutlierMixin, BaseEstimator):
             calibration = self.calibration_
             result.threshold = calibration.threshold
             result.p_value = float(calibration.p_value(np.array([result.anomaly_score]))[0])
-            result.abnormal = result.anomaly_score > calibration.threshold
+            result.abnormal = score > calibration.threshold
             result.unlike = float(calibration.unlike(look(item.scan, item.prepared)[None])[0])
         return result
 
@@ -186,9 +186,9 @@ class AnomalyScorer(OutlierMixin, BaseEstimator):
             for number, item in enumerate(group):
                 try:
                     scan = item if isinstance(item, Scan) else self._scan(item, number)
-                    yield Decoded(Path(scan.path), scan, self.preprocessing_.apply(scan), None)
+                    yield Decoded(Path(scan.path), scan, self.preprocessing_.apply(scan))
                 except ScanError as error:
-                    yield Decoded(Path(error.path), None, None, error)
+                    yield Decoded(Path(error.path), error=error)
 
     def _scan(self, array: Any, number: int) -> Scan:
         """An array [*grid] or [*grid, channels] as a scan without geometry."""
@@ -236,7 +236,7 @@ class AnomalyScorer(OutlierMixin, BaseEstimator):
         for result in [self._whole(r) for r in self.results(scans)]:
             answer = {name: getattr(result, name) for name in self.answers}
             if map:
-                answer["map"] = np.where(np.isnan(result.map), None, result.map).tolist()
+                answer["map"] = np.where(np.isnan(result.map), np.array(None), result.map).tolist()
             answers.append(answer)
         return answers
 
@@ -343,7 +343,7 @@ def _see_alike(one: Preprocessing, other: Preprocessing) -> bool:
     )
 
 
-def _runs(X: Iterable[Any]) -> Iterator[tuple[type, Sequence[Any]]]:
+def _runs(X: Iterable[Any]) -> Iterator[tuple[type, Iterable[Any]]]:
     """Consecutive inputs of one kind: paths together, so that they are read in parallel."""
     from itertools import groupby
 

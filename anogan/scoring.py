@@ -139,6 +139,7 @@ def _write_examples(
     pictures = [picture(result) for result in results]
     np.savez_compressed(
         folder / "examples.npz",
+        allow_pickle=False,
         names=np.array(chosen, str),
         score=np.array([float(rows[name]["anomaly_score"]) for name in chosen]),
         **{key: np.stack([p[key] for p in pictures]) for key in pictures[0]},

@@ -180,6 +180,7 @@ def local_folder(uri: str | Path) -> Path:
         if not folder.is_dir():
             raise ArtifactError(f"{uri}: no such model folder")
         return folder
+    from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
     from ganatomy.tracking import use_default_store

@@ -25,12 +25,12 @@ class Augment(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    shift: float = Field(0.0, ge=0, le=0.5)
-    scale: float = Field(0.0, ge=0, le=0.5)
-    rotate: float = Field(0.0, ge=0, le=180)
+    shift: float = Field(default=0.0, ge=0, le=0.5)
+    scale: float = Field(default=0.0, ge=0, le=0.5)
+    rotate: float = Field(default=0.0, ge=0, le=180)
     flip: tuple[int, ...] = ()
-    gain: float = Field(0.0, ge=0, le=1)
-    bias: float = Field(0.0, ge=0, le=1)
+    gain: float = Field(default=0.0, ge=0, le=1)
+    bias: float = Field(default=0.0, ge=0, le=1)
 
     @property
     def active(self) -> bool:
@@ -43,7 +43,8 @@ class Augment(BaseModel):
             ValueError: volumes cannot be moved; they can be mirrored and change in intensity.
         """
         first = next(iter(batch.values()))
-        count, rank = first.shape[0], first.shape.rank - 2
+        shape = tuple(int(side or 0) for side in first.shape)
+        count, rank = shape[0], len(shape) - 2
         moved = bool(self.shift or self.scale or self.rotate)
         if moved and rank != 2:
             raise ValueError(
@@ -55,7 +56,7 @@ class Augment(BaseModel):
             return tf.random.stateless_uniform((count, *shape), key, -1.0, 1.0)
 
         result = {}
-        transform = self._transform(draw, first.shape[1:-1]) if moved else None
+        transform = self._transform(draw, shape[1:3]) if moved else None
         mirrored = {axis: draw(10 + axis) > 0 for axis in self.flip}
         wide = (count,) + (1,) * (rank + 1)
         gain = tf.reshape(tf.exp(self.gain * draw(20)), wide)
@@ -78,7 +79,7 @@ class Augment(BaseModel):
             result[role] = images
         return result
 
-    def _transform(self, draw: Any, size: tuple[int, int]) -> tf.Tensor:
+    def _transform(self, draw: Any, size: tuple[int, ...]) -> tf.Tensor:
         """Output pixel to input pixel, about the centre, as ImageProjectiveTransform takes it."""
         angle = self.rotate * np.pi / 180 * draw(0)
         scale_y, scale_x = 1 + self.scale * draw(1), 1 + self.scale * draw(2)

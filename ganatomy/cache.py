@@ -89,10 +89,10 @@ def _fill(folder: Path, paths, preprocessing, progress) -> None:
         owner: list[int] = []
         failures = []
         with open(aside / "samples.raw", "wb") as raw:
-            shape = None
+            shape: tuple[int, ...] = ()
             for number, item in enumerate(decode(paths, preprocessing)):
-                if item.prepared is None:
-                    error = item.error
+                error = item.error
+                if error is not None:
                     failures.append([str(error.path), error.problem, error.expected])
                 else:
                     samples = np.ascontiguousarray(item.prepared.samples, np.float32)

@@ -16,7 +16,20 @@ import numpy as np
 from ganatomy.game import AdversarialModel
 
 
-class Checkpoint(keras.callbacks.Callback):
+class Report(keras.callbacks.Callback):
+    """Base of the callbacks here: Keras calls the end of a report the end of an epoch."""
+
+    @property
+    def game(self) -> AdversarialModel:
+        assert self.model is not None
+        return self.model
+
+    @property
+    def step(self) -> int:
+        return int(self.game.step.numpy())
+
+
+class Checkpoint(Report):
     """Saves all that training needs at the end of every report, whole or not at all."""
 
     def __init__(self, file: Path):
@@ -24,7 +37,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.file = file
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        save_checkpoint(self.model, self.file)
+        save_checkpoint(self.game, self.file)
 
 
 def save_checkpoint(model: AdversarialModel, file: Path) -> None:
@@ -34,7 +47,7 @@ def save_checkpoint(model: AdversarialModel, file: Path) -> None:
     os.replace(aside, file)
 
 
-class Means(keras.callbacks.Callback):
+class Means(Report):
     """Puts means over the report's steps where Keras reports the last step alone.
 
     It comes first among the callbacks: those after it get what it wrote.
@@ -53,7 +66,7 @@ class Means(keras.callbacks.Callback):
         logs |= {name: float(np.mean(value)) / self.steps for name, value in self.sums.items()}
 
 
-class History(keras.callbacks.Callback):
+class History(Report):
     """history.csv: a line a report, with every term that was played so far."""
 
     def __init__(self, file: Path):
@@ -64,13 +77,13 @@ class History(keras.callbacks.Callback):
         self.rows: list[dict] = []
         if self.file.exists():
             with open(self.file, newline="") as stored:
-                step = int(self.model.step.numpy())
+                step = self.step
                 # A run killed between checkpoint and line: what is played again is written again.
                 self.rows = [row for row in csv.DictReader(stored) if int(row["step"]) <= step]
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         values = {name: f"{float(np.mean(value)):.6g}" for name, value in (logs or {}).items()}
-        self.rows.append({"step": int(self.model.step.numpy()), **values})
+        self.rows.append({"step": self.step, **values})
         columns = list(dict.fromkeys(name for row in self.rows for name in row))
         aside = self.file.with_name("part-" + self.file.name)
         with open(aside, "w", newline="") as out:
@@ -80,7 +93,7 @@ class History(keras.callbacks.Callback):
         os.replace(aside, self.file)
 
 
-class StopAtNaN(keras.callbacks.Callback):
+class StopAtNaN(Report):
     """Ends a run whose losses are no numbers any more, before a checkpoint keeps them."""
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
@@ -88,12 +101,12 @@ class StopAtNaN(keras.callbacks.Callback):
         if broken:
             player = broken[0].partition("/")[0]
             raise FloatingPointError(
-                f"{broken[0]} is not finite at step {int(self.model.step.numpy())}: lower the "
+                f"{broken[0]} is not finite at step {self.step}: lower the "
                 f"learning rate, e.g. --set optimizers.{player}.learning_rate=1e-5"
             )
 
 
-class Progress(keras.callbacks.Callback):
+class Progress(Report):
     """A bar on a terminal, a plain line a report elsewhere."""
 
     def __init__(self, total: int, out: Any = None):
@@ -106,7 +119,7 @@ class Progress(keras.callbacks.Callback):
         from rich.progress import Progress as Bar
 
         self.bar = None
-        self.began, self.first = time.monotonic(), int(self.model.step.numpy())
+        self.began, self.first = time.monotonic(), self.step
         if self.out.isatty():
             self.bar = Bar(
                 TextColumn("{task.description}"),
@@ -117,7 +130,7 @@ class Progress(keras.callbacks.Callback):
                 console=Console(file=self.out),
             )
             self.task = self.bar.add_task(
-                self.model.stage.name, total=self.total, completed=self.first, losses=""
+                self.game.stage.name, total=self.total, completed=self.first, losses=""
             )
             self.bar.start()
 
@@ -130,10 +143,10 @@ class Progress(keras.callbacks.Callback):
         if self.bar is not None:
             self.bar.update(self.task, losses=losses)
         else:
-            step = int(self.model.step.numpy())
+            step = self.step
             rate = (step - self.first) / max(time.monotonic() - self.began, 1e-9)
             print(
-                f"{self.model.stage.name} {step}/{self.total}  {rate:.1f} steps/s  {losses}",
+                f"{self.game.stage.name} {step}/{self.total}  {rate:.1f} steps/s  {losses}",
                 file=self.out,
                 flush=True,
             )

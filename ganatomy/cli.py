@@ -230,9 +230,12 @@ def evaluate(
     from ganatomy.tables import read_labelled_table, table_of_two
 
     roles = {"scan": "joined"}
-    if bool(data) == bool(normal or abnormal) or bool(normal) != bool(abnormal):
+    if normal is not None and abnormal is not None and not data:
+        table = table_of_two(normal, abnormal)
+    elif data and normal is None and abnormal is None:
+        table = read_labelled_table(data, roles)
+    else:
         raise click.UsageError("give --data, or both --normal and --abnormal")
-    table = read_labelled_table(data, roles) if data else table_of_two(normal, abnormal)
     found = {}
     for model in models:
         face = _face(model, "detect", "evaluate")
@@ -248,7 +251,7 @@ def evaluate(
     if len(models) > 1:
         _print_differences(found)
     if json_file is not None:
-        shown = measures if len(models) > 1 else measures[models[0]]
+        shown = measures if len(models) > 1 else next(iter(measures.values()))
         json_file.write_text(json.dumps(shown, indent=2))
     failed = [line for one in measures.values() for line in one["failed"]]
     for line in dict.fromkeys(failed):

@@ -18,13 +18,17 @@ from ganatomy.scans import Prepared, Preprocessing, Scan, ScanError, read_scan
 FEW = 12
 
 
+# None where there is an error, which every reader looks at first.
+ABSENT: Any = None
+
+
 class Decoded(NamedTuple):
     """One scan as a model sees it, or why it cannot be had."""
 
     path: Path
-    scan: Scan | None
-    prepared: Prepared | None
-    error: ScanError | None
+    scan: Scan = ABSENT
+    prepared: Prepared = ABSENT
+    error: ScanError | None = None
 
 
 def decode(
@@ -82,10 +86,10 @@ def decode(
                 yield future.result()
             except TimeoutError:
                 problem = f"was not decoded within {timeout:.0f} seconds"
-                yield Decoded(path, None, None, ScanError(path, problem, "a scan of usual size"))
+                yield Decoded(path, error=ScanError(path, problem, "a scan of usual size"))
             except (ProcessExpired, MemoryError):
                 problem = "ended the process that decoded it"
-                yield Decoded(path, None, None, ScanError(path, problem, "an intact scan"))
+                yield Decoded(path, error=ScanError(path, problem, "an intact scan"))
             following = next(rest, None) or next(paths, None)
             if following is not None:
                 put(following)
@@ -118,9 +122,9 @@ def _decode_one(path: Path, preprocessing: Preprocessing, window: bool) -> Decod
         scan = read_scan(path, window=window)
         return Decoded(path, scan, preprocessing.apply(scan), None)
     except ScanError as error:
-        return Decoded(path, None, None, error)
+        return Decoded(path, error=error)
     except MemoryError:
-        return Decoded(path, None, None, ScanError(path, "needs too much memory", "a smaller scan"))
+        return Decoded(path, error=ScanError(path, "needs too much memory", "a smaller scan"))
 
 
 def _limit_memory(limit: int) -> None:

@@ -178,7 +178,7 @@ class AdversarialModel(keras.Model):
             kind = settings.pop("kind", "adam")
             if kind != "adam":  # other optimizers have no betas to take over
                 settings = {k: v for k, v in settings.items() if not k.startswith("beta_")}
-            optimizer = keras.optimizers.get({"class_name": kind, "config": settings})
+            optimizer: Any = keras.optimizers.get({"class_name": kind, "config": settings})
             optimizer.build(self.variables_of(player))
             self.optimizers[player.name] = optimizer
         self.step = self.add_weight(
@@ -189,7 +189,8 @@ class AdversarialModel(keras.Model):
             trainable=False,
             aggregation="only_first_replica",
         )
-        self.stage = self.stage_list[0] if self.stage_list else None
+        # A model without stages is fitted in closed form and never trained.
+        self.stage: Stage = self.stage_list[0] if self.stage_list else Stage("none")
         self.built = True
 
     def variables_of(self, player: Player) -> list:
@@ -205,7 +206,8 @@ class AdversarialModel(keras.Model):
         The step is compiled anew: a stage changed without that would train the old one.
         """
         self.stage = stage
-        self.compile(optimizer=None, jit_compile=jit_compile, run_eagerly=run_eagerly)
+        compile_: Any = self.compile  # the signature leaves out what the docstring allows
+        compile_(optimizer=None, jit_compile=jit_compile, run_eagerly=run_eagerly)
 
     def _maybe_symbolic_build(self, *args, **kwargs):
         # All is built in `assemble`; Keras's own attempt fails on dict batches under
@@ -224,7 +226,7 @@ class AdversarialModel(keras.Model):
             value = tf.where(now >= s0, v0 + part * (v1 - v0), value)
         return value
 
-    def loss_of(self, player: Player, batch: Batch, played: Any) -> tuple[Tensor, Terms]:
+    def loss_of(self, player: Player, batch: Batch, played: Any) -> tuple[Tensor, dict]:
         """A player's loss (this replica's share of the global mean) and its terms' local means."""
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         total = tf.constant(0.0)
@@ -233,7 +235,8 @@ class AdversarialModel(keras.Model):
             weight = self.weight(f"{player.name}/{name}")
             if isinstance(weight, float) and weight == 0.0:
                 continue
-            value = tf.cast(value() if callable(value) else value, tf.float32)
+            term: Any = value() if callable(value) else value
+            value: Any = ops.cast(term, "float32")
             if value.shape.rank != 1:
                 raise ValueError(
                     f"term {player.name}/{name} has shape {value.shape}; one value a sample is due"

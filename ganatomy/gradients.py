@@ -29,7 +29,7 @@ def gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(x)
         value = tf.reduce_sum(function(x))
-    return tape.gradient(value, x, unconnected_gradients="zero")
+    return tape.gradient(value, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
 
 class Descent(NamedTuple):

@@ -38,11 +38,11 @@ class Training(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid")
-    batch_size: int = Field(32, gt=0)
+    batch_size: int = Field(default=32, gt=0)
     steps: dict[str, int] = {}
-    every: int = Field(100, gt=0)
+    every: int = Field(default=100, gt=0)
     augment: dict[str, Any] = {}
-    holdout: float = Field(0.15, ge=0, lt=1)
+    holdout: float = Field(default=0.15, ge=0, lt=1)
     dtype: Literal["float32", "mixed_bfloat16"] = "float32"
     jit_compile: bool = False
 

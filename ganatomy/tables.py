@@ -141,7 +141,7 @@ def _from_csv(path: Path, roles: Mapping[str, str]) -> Table:
     first = next(iter(roles))
     label = None
     if "label" in frame:
-        if not frame["label"].isin(["0", "1"]).all():
+        if not set(frame["label"]) <= {"0", "1"}:
             raise TableError(f"{path}: column 'label' holds something other than 0 and 1")
         label = frame["label"].to_numpy(int)
     others = [c for c in frame if c not in roles and c not in ATTRIBUTES]
@@ -150,7 +150,7 @@ def _from_csv(path: Path, roles: Mapping[str, str]) -> Table:
         _unique(list(frame[first])),
         label,
         frame["patient"].to_numpy(str) if "patient" in frame else None,
-        frame[others].reset_index(drop=True),
+        pd.DataFrame(frame[others]),
     )
 
 

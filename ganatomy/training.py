@@ -87,17 +87,18 @@ def train(
     names = [stage.name for stage in model.stage_list]
     if set(steps) != set(names):
         raise ValueError(f"steps are given for {sorted(steps)}, the stages are {names}")
-    strategy = strategy or tf.distribute.get_strategy()
+    where: Any = strategy or tf.distribute.get_strategy()
     begin = 0
     for stage in model.stage_list:
         epochs = -(-steps[stage.name] // every)
         end = begin + epochs * every
         first = int(model.step.numpy())
         if first < end:
-            with strategy.scope():
+            with where.scope():
                 model.enter(stage, jit_compile=jit_compile)
             dataset = data(first, end, stage.updates, model.noise)
-            model.fit(
+            play: Any = model.fit  # its signature says str where 0 is meant
+            play(
                 dataset,
                 epochs=epochs,
                 initial_epoch=(first - begin) // every,
@@ -297,7 +298,7 @@ def _fitted_preprocessing(preset: Preset, training: Table, out: Path, chief: boo
     some = training.first[:: -(-len(training) // ENOUGH)]
     preprocessing.fit(_readable(some))
     if chief:
-        np.savez_compressed(stored, **preprocessing.state())
+        np.savez_compressed(stored, allow_pickle=False, **preprocessing.state())
     return preprocessing
 
 
