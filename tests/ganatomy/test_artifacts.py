@@ -17,6 +17,7 @@ from ganatomy.registry import PresetError, preset, presets
 SMALL = {
     "linear": ["components=2"],
     "fanogan": ["latent=4", "width=2", "averages={generator: 0.9}", "optimizers={}"],
+    "anogan": ["latent=4", "width=2", "search_steps=3", "features=last", "optimizers={}"],
 }
 SHAPE = (8, 8, 1)
 

@@ -132,7 +132,10 @@ def test_a_killed_run_resumes_to_the_unbroken_one(unbroken, tmp_path, pictures):
 
 @pytest.mark.distributed
 def test_two_workers_train_what_one_does(unbroken, tmp_path, pictures):
+    from mlflow import search_runs
+
     out, _, state = unbroken
+    before = len(search_runs(experiment_names=["ganatomy"]))
     ports = []
     for _ in range(2):
         with socket.socket() as free:
@@ -164,6 +167,7 @@ def test_two_workers_train_what_one_does(unbroken, tmp_path, pictures):
             if value:
                 assert float(one[term]) == pytest.approx(float(value), rel=1e-3, abs=1e-5)
     assert not list(folder.rglob("part-*"))
+    assert len(search_runs(experiment_names=["ganatomy"])) == before + 1
 
 
 # What a run refuses -----------------------------------------------------------------------------
