@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
-
-import numpy as np
 
 from benchmarks import trained
 from benchmarks.harness import Result, in_turns, rates, ratios, row
@@ -15,17 +14,17 @@ BATCH = 64
 
 
 def measure(quick: bool) -> Result:
-    trained.threads(2)
+    trained.threads(len(os.sched_getaffinity(0)))
     import tensorflow as tf
 
-    from anogan.fanogan import FAnoGAN
-    from ganatomy import registry
+    from anogan import AnomalyScorer
+    from ganatomy.artifacts import build_model
     from ganatomy.batches import Augment, batches
 
-    preset = registry.preset("fanogan-chest-xray")
-    samples, *_ = trained.samples(preset)
-    hyper = {k: v for k, v in preset.hyperparameters.items() if k != "averages"}
-    model = FAnoGAN(samples.shape[1:], **hyper)
+    scorer = AnomalyScorer.load(trained.model_folder("fanogan-chest-xray", *trained.SHORT))
+    artifact, preprocessing = scorer.artifact_, scorer.preprocessing_
+    samples = trained.samples(preprocessing, trained.table("train"))
+    model = build_model(artifact.preset, artifact.shape)
     moved = Augment(shift=0.05, scale=0.05, rotate=5, flip=(1,), gain=0.1, bias=0.05)
 
     def data(steps: int, augment: Any = None, updates: int = 1) -> tf.data.Dataset:
@@ -90,7 +89,7 @@ def measure(quick: bool) -> Result:
             row(f"given with augmentation / taken, {stage.name} stage", "×",
                 ratios(given["augmented"], taken_rate)),
         ]  # fmt: skip
-    rows += cold(preset, 2 if quick else 3, 60 if quick else 200)
+    rows += cold(preprocessing, 2 if quick else 3, 60 if quick else 200)
     return Result(
         rows,
         [
@@ -105,14 +104,9 @@ def measure(quick: bool) -> Result:
     )
 
 
-def cold(preset: Any, repeats: int, count: int) -> list:
+def cold(preprocessing: Any, repeats: int, count: int) -> list:
     from ganatomy.decoding import decode
-    from ganatomy.scans import Preprocessing
 
-    preprocessing = Preprocessing(**preset.preprocessing)
-    file = trained.folder() / f"preprocessing-{trained.key(preset.preprocessing)}.npz"
-    with np.load(file) as arrays:
-        preprocessing.load_state(dict(arrays))
     paths = trained.table("train").first[:count]
 
     def read(workers: int) -> float:

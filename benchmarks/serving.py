@@ -6,6 +6,7 @@ import base64
 import http.client
 import io
 import json
+import os
 import socket
 import statistics
 import subprocess
@@ -17,7 +18,6 @@ from pathlib import Path
 
 from benchmarks import trained
 from benchmarks.harness import Result, Row, in_turns, percentile, ratios, row
-from benchmarks.startup import SHORT
 
 QUESTION = "Serving: latency and requests a second, beside the bare model call"
 HEADERS = {"Content-Type": "application/json"}
@@ -26,11 +26,11 @@ PATIENCE = 120
 
 
 def measure(quick: bool) -> Result:
-    trained.threads(2)
+    trained.threads(len(os.sched_getaffinity(0)))
     from anogan import AnomalyScorer
     from ganatomy.scans import read_scan
 
-    folder = trained.model_folder("fanogan-chest-xray", *SHORT)
+    folder = trained.model_folder("fanogan-chest-xray", *trained.SHORT)
     content = picture()
     scorer = AnomalyScorer.load(folder)
     scan = read_scan(content)

@@ -10,8 +10,6 @@ from benchmarks import trained
 from benchmarks.harness import Result, in_turns, ratios, row
 
 QUESTION = "Start-up: how long until something happens?"
-# What a short training leaves is as heavy to load as what a long one does.
-SHORT = ("steps={adversarial: 50, encoder: 50}", "every=50")
 
 LOAD = """
 from anogan import AnomalyScorer
@@ -75,4 +73,4 @@ def measure(quick: bool) -> Result:
 
 
 if __name__ == "__main__":
-    print(trained.model_folder("fanogan-chest-xray", *SHORT))
+    print(trained.model_folder("fanogan-chest-xray", *trained.SHORT))
