@@ -110,21 +110,27 @@ class _Flavor:
 
     def save_model(self, path: str, mlflow_model: Any, **_: Any) -> None:
         shutil.copytree(self.folder, path, ignore=shutil.ignore_patterns(*NOT_LOGGED))
-        for file in Path(path).rglob("scores.csv"):
-            _without_names(file)
+        _without_names(Path(path))
         mlflow_model.artifact_path = "model"  # not the absolute path of this store
         _write(Path(path), mlflow_model)
 
 
-def _without_names(file: Path) -> None:
-    """Number scans and patients of a table of scores: paths may tell who was measured on."""
+def _without_names(folder: Path) -> None:
+    """Number scans and patients: paths may tell who was trained and measured on."""
     import pandas as pd
 
-    table = pd.read_csv(file, dtype=str, keep_default_na=False)
-    for column in {"scan", "patient"} & set(table.columns):
-        numbers, _ = pd.factorize(table[column])
-        table[column] = [f"{column} {number + 1}" for number in numbers]
-    table.to_csv(file, index=False)
+    for file in folder.rglob("scores.csv"):
+        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+        for column in {"scan", "patient"} & set(table.columns):
+            numbers, _ = pd.factorize(table[column])
+            table[column] = [f"{column} {number + 1}" for number in numbers]
+        table.to_csv(file, index=False)
+    for file in (*folder.rglob("config.json"), *folder.rglob("measures.json")):
+        facts = json.loads(file.read_text())
+        for holder, name in ((facts.get("data", {}), "unreadable"), (facts, "failed")):
+            if holder.get(name):
+                holder[name] = [f"scan {n + 1}" for n in range(len(holder[name]))]
+        write_whole(file, json.dumps(facts, indent=2))
 
 
 def _measured_step(client: Any, run_id: str, config: dict[str, Any]) -> int:

@@ -231,6 +231,12 @@ def logged(quick_model, tmp_path_factory) -> Iterator[tuple[str, str, str]]:
     copied = shutil.copytree(quick_model, folder / "m")
     (copied / "checkpoint.weights.h5").write_bytes(b"large")
     (copied / "preprocessing.npz").write_bytes(b"state")
+    for file, *place in (("config.json", "data", "unreadable"), ("measures.json", "failed")):
+        [path] = copied.rglob(file) if file != "config.json" else [copied / file]
+        facts = json.loads(path.read_text())
+        holder = facts[place[0]] if len(place) == 2 else facts
+        holder[place[-1]] = [f"/clinic/{SECRET}.dcm: is empty; expected a scan"]
+        path.write_text(json.dumps(facts))
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
     name = "logged"
@@ -291,6 +297,9 @@ def test_what_is_logged_holds_no_checkpoint_picture_or_name_of_a_scan(logged, qu
     for name in files:
         assert not name.startswith(("checkpoint", "part-", "run.json", "preprocessing.npz")), name
         assert not name.endswith("examples.npz"), name
+        content = (folder / name).read_bytes()
+        assert SECRET.encode() not in content, name
+        assert b".png" not in content, name
     own = pd.read_csv(quick_model / "evaluation" / "scores.csv")
     sent = pd.read_csv(folder / "evaluation" / "scores.csv")
     assert sent["scan"].tolist() == [f"scan {n + 1}" for n in range(len(own))]
