@@ -75,12 +75,7 @@ class Calibration:
         Raises:
             WrongUse: fewer scans than a false-positive rate of `fpr` can be told from.
         """
-        least = int(np.ceil(1.0 / fpr)) - 1
-        if len(scores) < least:
-            raise WrongUse(
-                f"{len(scores)} healthy scans cannot set a threshold at a false-positive rate of "
-                f"{fpr:g}: {least} or more are needed"
-            )
+        check_count(len(scores), fpr)
         return cls(np.sort(np.asarray(scores, np.float64)), np.asarray(looks, np.float64), fpr)
 
 
@@ -97,3 +92,19 @@ def look(scan: Scan, prepared: Prepared) -> np.ndarray:
     aspect = np.log(pixels.shape[0] / pixels.shape[1])
     placed = [] if prepared.alignment is None else prepared.alignment
     return np.concatenate([[aspect], exposure, placed])
+
+
+def check_count(count: int, fpr: float) -> None:
+    """Refuse fewer healthy scans than a threshold can be set on.
+
+    Raises:
+        WrongUse: with so few, no score would be the conformal quantile.
+    """
+    if not 0 < fpr < 1:
+        raise WrongUse(f"a false-positive rate of {fpr:g} is not between 0 and 1")
+    least = int(np.ceil(1.0 / fpr - 1e-9)) - 1
+    if count < least:
+        raise WrongUse(
+            f"{count} healthy scans cannot set a threshold at a false-positive rate of "
+            f"{fpr:g}: {least} or more are needed"
+        )

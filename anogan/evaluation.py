@@ -43,11 +43,7 @@ def evaluate(
     Raises:
         TableError: no labels, or only one kind of scan.
     """
-    if table.label is None or len(set(table.label)) < 2:
-        raise TableError(
-            "an evaluation needs healthy and abnormal scans: a CSV with a column "
-            "'label' (0, 1), or a folder with 'normal' beside other subfolders"
-        )
+    labels = check_labels(table)
     rows, others = [], {name: [] for name in scorer.controls_}
     failures = []
     results = scorer.results(table.first)
@@ -65,7 +61,7 @@ def evaluate(
             rows.append(
                 {
                     "scan": table.names[place],
-                    "label": int(table.label[place]),
+                    "label": int(labels[place]),
                     "patient": "" if table.patient is None else table.patient[place],
                     **columns(result),
                 }
@@ -85,6 +81,20 @@ def evaluate(
             folder / "examples.npz", allow_pickle=False, **examples(scorer, table, frame)
         )
     return Evaluation(measures, frame)
+
+
+def check_labels(table: Table) -> np.ndarray:
+    """The labels of a table, refused where it has not both kinds of scans.
+
+    Raises:
+        TableError: no labels, or only one kind.
+    """
+    if table.label is None or len(set(table.label)) < 2:
+        raise TableError(
+            "an evaluation needs healthy and abnormal scans: a CSV with a column "
+            "'label' (0, 1), or a folder with 'normal' beside other subfolders"
+        )
+    return table.label
 
 
 def columns(result: Result) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from anogan.calibration import Calibration, look
+from anogan.calibration import Calibration, check_count, look
 from anogan.detector import Findings
 from anogan.residuals import Postprocessing
 from anogan.result import Result
@@ -241,6 +241,19 @@ class AnomalyScorer(OutlierMixin, BaseEstimator):
         return answers
 
     # Training and evaluation, as `ganatomy fit` and `evaluate` ask for them --------------------
+
+    @staticmethod
+    def check(holdout: Table, fpr: float, validation: Table | None) -> None:
+        """Refuse tables that could not be calibrated or measured on.
+
+        Raises:
+            WrongUse: too few scans are held out, or the validation has no labels of both kinds.
+        """
+        from anogan.evaluation import check_labels
+
+        check_count(len(holdout), fpr)
+        if validation is not None:
+            check_labels(validation)
 
     @classmethod
     def from_training(

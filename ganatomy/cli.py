@@ -280,13 +280,30 @@ def report(run_or_dir: str, out: Path) -> None:
 @model_argument
 @click.option("--port", default=5001, show_default=True)
 @click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--allowed-host", multiple=True, help="A name that clients may call it by (repeat).")
+@click.option("--workers", default=1, show_default=True, help="Processes; memory grows with them.")
+@click.option("--max-bytes", default=256 << 20, show_default=True, help="Of one request.")
 @plain_errors
-def serve(model: str, port: int, host: str) -> None:
-    """Serve a model: scans in, scores out."""
+def serve(
+    model: str,
+    port: int,
+    host: str,
+    allowed_host: tuple[str, ...],
+    workers: int,
+    max_bytes: int,
+) -> None:
+    """Serve a model: scans in, scores out. No authentication: keep it behind a proxy."""
     from ganatomy.serving import serve as run
 
     import_tensorflow()
-    run(model, host=host, port=port)
+    run(
+        model,
+        host=host,
+        port=port,
+        max_bytes=max_bytes,
+        workers=workers,
+        allowed_hosts=allowed_host,
+    )
 
 
 @cli.command()

@@ -28,7 +28,7 @@ from ganatomy.game import AdversarialModel
 from ganatomy.progress import counter
 from ganatomy.registry import Preset
 from ganatomy.scans import Preprocessing, Scan, ScanError, read_scan
-from ganatomy.tables import Table, split
+from ganatomy.tables import Table, fingerprint, split
 from ganatomy.tracking import LogToRun, Run
 
 Strategy = Any
@@ -148,11 +148,17 @@ def fit(
     where = make_strategy(strategy)
     chief = is_chief(where)
     out = Path(out)
-    identity = {"preset": preset.model_dump(mode="json"), "seed": seed}
+    identity = {
+        "preset": preset.model_dump(mode="json"),
+        "seed": seed,
+        "files": fingerprint(path for paths in table.paths.values() for path in paths),
+    }
     state = _open_folder(out, identity, resume, chief)
     keras.config.set_dtype_policy(preset.training.dtype)
 
     training, holdout = split(table, preset.training.holdout, seed)
+    # What can be wrong with the tables is said before hours of training, not after.
+    registry.face(preset.task).check(holdout, fpr, validation)
     preprocessing = _fitted_preprocessing(preset, training, out, chief)
     samples = _prepare(training, preprocessing)
     role = next(iter(samples))
@@ -271,6 +277,8 @@ def _open_folder(out: Path, identity: dict, resume: bool, chief: bool) -> dict:
         raise ArtifactError(
             f"{out} holds this run already: go on with --resume, or choose another --out"
         )
+    if (out / "config.json").exists() and not (out / "checkpoint.weights.h5").exists():
+        raise ArtifactError(f"{out} is finished: nothing to resume; choose another --out")
     out.mkdir(parents=True, exist_ok=True)
     if stored is None:
         write_whole(file, json.dumps(identity))
@@ -298,7 +306,9 @@ def _fitted_preprocessing(preset: Preset, training: Table, out: Path, chief: boo
     some = training.first[:: -(-len(training) // ENOUGH)]
     preprocessing.fit(_readable(some))
     if chief:
-        np.savez_compressed(stored, allow_pickle=False, **preprocessing.state())
+        aside = out / "part-preprocessing.npz"
+        np.savez_compressed(aside, allow_pickle=False, **preprocessing.state())
+        os.replace(aside, stored)
     return preprocessing
 
 
