@@ -100,7 +100,7 @@ def compare(
     }
     if own != parameters:
         raise AssertionError(f"the networks differ: ours {own}, PyTorch's {parameters}")
-    repeats, steps = (3, 4) if quick else (9, 12)
+    repeats, steps = (3, 4) if quick else (7, 8)
     rows = []
     for stage in model.stage_list:
         ours, theirs = train_in_turns(model, stage, samples, rival, repeats, steps)

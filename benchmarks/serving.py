@@ -35,7 +35,7 @@ def measure(quick: bool) -> Result:
     scorer = AnomalyScorer.load(folder)
     scan = read_scan(content)
     body = json.dumps({"dataframe_records": [{"scan": base64.b64encode(content).decode()}]})
-    blocks, requests = (2, 10) if quick else (8, 50)
+    blocks, requests = (2, 10) if quick else (6, 50)
     taken: dict[str, list[list[float]]] = {}
 
     def rival(name: str, block: Callable[[], tuple[float, list[float]]]) -> Callable[[], float]:
@@ -93,7 +93,8 @@ def measure(quick: bool) -> Result:
             "worker. Clients, the bare call and the server share the machine's processors, the "
             "bare call and the server in turns.",
             "p50 and p99 are over all requests, their smallest and largest over the blocks. With "
-            f"{blocks * requests} requests p99 rests on the slowest {blocks * requests // 100}.",
+            f"{blocks * requests} requests p99 rests on the slowest "
+            f"{max(1, blocks * requests // 100)}.",
             "The server lets one request at a time into the model, so four clients wait for each "
             "other: their latency is about four times one client's by design.",
         ],

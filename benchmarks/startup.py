@@ -50,7 +50,7 @@ def measure(quick: bool) -> Result:
         "load a trained scorer": lambda: python(LOAD.format(**names)),
         "load it and score one picture": lambda: python(FIRST.format(**names)),
     }
-    times = in_turns(light, 5 if quick else 15) | in_turns(heavy, 2 if quick else 5)
+    times = in_turns(light, 5 if quick else 11) | in_turns(heavy, 2 if quick else 5)
     rows = [row(name, "s", values, "new processes") for name, values in times.items()]
     loaded, tensorflow = times["load a trained scorer"], times["`import tensorflow`"]
     rows.append(row("load a trained scorer / `import tensorflow`", "×", ratios(loaded, tensorflow)))

@@ -52,8 +52,10 @@ def model_folder(name: str, *settings: str) -> Path:
     from ganatomy.training import fit
 
     preset = registry.preset(name).set(settings)
-    settings_of_it = json.dumps(preset.model_dump(mode="json"), sort_keys=True)
-    out = folder() / f"{name}-{hashlib.sha256(settings_of_it.encode()).hexdigest()[:12]}"
+    # Words about a preset change nothing of what is trained.
+    recipe = preset.model_dump(mode="json", exclude={"title", "paper", "cost", "labels", "roles"})
+    key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:12]
+    out = folder() / f"{name}-{key}"
     if not (out / "config.json").exists():
         os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{folder()}/mlflow.db")
         out.parent.mkdir(parents=True, exist_ok=True)
