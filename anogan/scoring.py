@@ -118,7 +118,7 @@ def _write_map(scorer: AnomalyScorer, stem: Path, result: Result) -> None:
     settings: dict[str, Any] = {
         "model": preset.name,
         "version": version("ganatomy"),
-        "threshold": f"{scorer.threshold_:.6g}",
+        "threshold": scorer.threshold_,
     }
     if scorer.postprocessing_.healthy_map:
         # Pictures of one model share one scale: the hottest colour is so many times what healthy
