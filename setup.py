@@ -1,4 +1,4 @@
-"""Everything about the package stands in pyproject.toml; this serves tools that ask for setup.py."""
+"""Everything about the package stands in pyproject.toml; some tools ask for this file."""
 
 from setuptools import setup
 
