@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import logging
 import os
 import sys
 from collections.abc import Callable
@@ -29,7 +28,8 @@ def plain_errors(command: Callable) -> Callable:
         from ganatomy.errors import WrongUse
         from ganatomy.scans import ScanError
 
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
+        # MLflow sets its log level from here when it is imported.
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 
         try:
             return command(*args, **kwargs)
