@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from ganatomy.scans import Prepared, Preprocessing, Scan, ScanError, read_scan
 
 # A folder shorter than this is read in the process itself: starting workers costs seconds.
-FEW = 12
+FEW = 40
 
 
 # None where there is an error, which every reader looks at first.

@@ -119,7 +119,11 @@ def _unlike(scored: Scored | None) -> str:
     """Said where more scans look foreign than the one in a hundred that is to be expected."""
     if scored is None or "unlike" not in scored.columns:
         return ""
-    share = float((scored.columns["unlike"].astype(float) > 1).mean())
+    unlike = scored.columns["unlike"].astype(float) > 1
+    if scored.labels is not None:
+        # Disease changes the look of a scan as well; the healthy ones tell of the source alone.
+        unlike = unlike[scored.labels == 0]
+    share = float(unlike.mean()) if len(unlike) else 0.0
     if share <= 0.05:
         return ""
     return (
