@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from anogan.calibration import Calibration, look
+from anogan.detector import Findings
+from anogan.residuals import Postprocessing
 from anogan.scorer import AnomalyScorer
 from ganatomy.artifacts import Artifact, build_model
 from ganatomy.cache import prepare
@@ -79,11 +82,26 @@ def calibrated(
             looks.append(look(item.scan, item.prepared))
     if not found:
         raise WrongUse("not one of the scans held out for calibration could be read")
-    post = scorer.postprocessing_
-    post.fit(np.concatenate([findings.residual for findings in found]))
-    scores = [post.judge(findings)[-1] for findings in found]
+    scores = healthy_scores(scorer.postprocessing_, found)
     scorer.calibration_ = Calibration.of(scores, np.stack(looks), fpr)
     return scorer
+
+
+def healthy_scores(post: Postprocessing, found: Sequence[Findings]) -> list[float]:
+    """Fit the healthy map on held-out scans and score them as scans it has not seen, [n].
+
+    Each is judged by the map of all the others: in a map that holds its own residual a scan scores
+    lower than any new one, and the threshold would be passed more often than stated. A new scan
+    is judged by the map of all n, so that calibration scores are exchangeable with new ones up
+    to the 1/n that one scan is of the map.
+
+    Raises:
+        WrongUse: a single scan, which leaves no other.
+
+    Reference: Barber et al. 2021, section 1 (the jackknife; here the map alone is fitted anew).
+    """
+    post.fit(np.concatenate([findings.residual for findings in found]))
+    return [post.without(findings.residual).judge(findings)[-1] for findings in found]
 
 
 def _control(

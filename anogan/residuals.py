@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy.ndimage import gaussian_filter
 
 from anogan.detector import Findings
+from ganatomy.errors import WrongUse
 
 
 class Postprocessing(BaseModel):
@@ -40,18 +41,30 @@ class Postprocessing(BaseModel):
     slices: float = Field(default=0.1, gt=0, le=1)
 
     _rms: np.ndarray | None = None
+    _squares: np.ndarray | None = None
+    _count: int = 0
 
     def fit(self, residuals: np.ndarray) -> Postprocessing:
         """Learn the healthy map from residuals [n, *size] of held-out healthy scans."""
         if self.healthy_map:
-            # In float64 and one sample at a time: the archive may be large.
-            square = np.zeros(residuals.shape[1:])
-            for residual in residuals:
-                square += np.square(self._blur(residual), dtype=np.float64)
-            rms = np.sqrt(square / len(residuals))
-            # Where healthy scans never differ (padding, air) a tiny residual is not an anomaly.
-            self._rms = np.maximum(rms, 0.1 * np.median(rms) + 1e-6).astype(np.float32)
+            self._squares, self._count = self._summed(residuals), len(residuals)
+            self._rms = _root(self._squares, self._count)
         return self
+
+    def without(self, residuals: np.ndarray) -> Postprocessing:
+        """The same, with a healthy map that has not seen these of the residuals it was fitted on.
+
+        Raises:
+            WrongUse: there were no others.
+        """
+        other = self.model_copy()
+        if self.healthy_map:
+            if self._squares is None or self._count <= len(residuals):
+                raise WrongUse("a healthy map needs two or more healthy scans")
+            # What is left of a difference may be less than nothing by a rounding error.
+            squares = np.maximum(self._squares - self._summed(residuals), 0.0)
+            other._rms = _root(squares, self._count - len(residuals))
+        return other
 
     def maps(self, residuals: np.ndarray) -> np.ndarray:
         """Anomaly maps [n, *size] ≥ 0 of signed residuals [n, *size].
@@ -90,12 +103,25 @@ class Postprocessing(BaseModel):
         self._rms = state.get("rms")
         return self
 
+    def _summed(self, residuals: np.ndarray) -> np.ndarray:
+        # In float64 and one sample at a time: the archive may be large.
+        squares = np.zeros(residuals.shape[1:])
+        for residual in residuals:
+            squares += np.square(self._blur(residual), dtype=np.float64)
+        return squares
+
     def _blur(self, residual: np.ndarray) -> np.ndarray:
         sigma = self.smooth * min(residual.shape)
         return gaussian_filter(residual, sigma, mode="nearest") if sigma else residual
 
     def _margins(self, size: tuple[int, ...]) -> list[tuple[int, int]]:
         return [(side, int(self.border * side)) for side in size]
+
+
+def _root(squares: np.ndarray, count: int) -> np.ndarray:
+    rms = np.sqrt(squares / count)
+    # Where healthy scans never differ (padding, air) a tiny residual is not an anomaly.
+    return np.maximum(rms, 0.1 * np.median(rms) + 1e-6).astype(np.float32)
 
 
 def highest(values: np.ndarray, share: float) -> float:
