@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -137,3 +138,43 @@ def test_the_folder_mlflow_does_not_shadow_the_package():
     )
     assert "site-packages" in done.stdout, done.stderr[-2000:]
     assert not list((ROOT / "mlflow").rglob("__init__.py"))
+
+
+SKIPPED = """
+import pytest
+
+@pytest.mark.skipif(True, reason="chromium is not installed")
+def test_a():
+    pass
+
+def test_b():
+    pytest.skip("curl is not installed")
+
+@pytest.mark.gpu
+def test_c():
+    pytest.skip("no GPU")
+
+@pytest.mark.xfail
+def test_d():
+    assert False
+"""
+
+
+@pytest.mark.parametrize(
+    ("required", "outcome"),
+    # What a marker skips ends before the test begins: an error.
+    [("", "3 skipped, 1 xfailed"), ("1", "1 failed, 1 skipped, 1 xfailed, 1 error")],
+)
+def test_a_skip_is_a_failure_where_programs_are_required(tmp_path, required, outcome):
+    (tmp_path / "test_it.py").write_text(SKIPPED)
+    options = f"-q -p tests.conftest -p no:cacheprovider -o addopts= -c {os.devnull} -W ignore"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options.split(), "--rootdir", tmp_path, tmp_path],
+        cwd=ROOT,
+        env={**os.environ, "GANATOMY_REQUIRE_PROGRAMS": required},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert outcome in done.stdout, done.stdout[-2000:] + done.stderr[-2000:]
+    assert ("chromium is not installed" in done.stdout) == bool(required)
