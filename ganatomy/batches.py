@@ -11,6 +11,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ganatomy.tables import TableError
 
+# A stream of random numbers has a number below STREAMS: noise from 1, augmentation from 500.
+STREAMS, NOISE, AUGMENTATION = 1009, 1, 500
+
+
+def stream_key(seed: tf.Tensor, stream: int, step: tf.Tensor) -> tf.Tensor:
+    """The seed [2] of a step's random numbers; no two of (seed, stream, step) share one."""
+    return tf.stack([seed * STREAMS + stream, step])
+
 
 class Augment(BaseModel):
     """Random changes of training samples; all roles of a sample are moved alike.
@@ -52,7 +60,7 @@ class Augment(BaseModel):
             )
 
         def draw(stream: int, *shape: int) -> tf.Tensor:
-            key = tf.stack([seed[0] * 31 + stream, seed[1]])
+            key = stream_key(seed[0], AUGMENTATION + stream, seed[1])
             return tf.random.stateless_uniform((count, *shape), key, -1.0, 1.0)
 
         result = {}
@@ -166,8 +174,7 @@ def batches(
                 "normal": tf.random.stateless_normal,
                 "uniform": tf.random.stateless_uniform,
             }[kind.kind]
-            # The stream's number stands beside the seed, so that no two streams are one.
-            key = tf.stack([tf.constant(seed * 1009 + number + 1, tf.int64), step])
+            key = stream_key(tf.constant(seed, tf.int64), NOISE + number, step)
             batch[name] = draw((count, *kind.shape), key)
         return {
             name: tf.reshape(value, (batch_size, updates, *value.shape[1:]))

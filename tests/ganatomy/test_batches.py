@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from pydantic import ValidationError
 
+from ganatomy import batches as module
 from ganatomy.batches import Augment, batches
 from ganatomy.game import Noise
 from ganatomy.tables import TableError
@@ -85,6 +86,28 @@ def test_neighbouring_seeds_share_no_stream():
     steps = [play(0, 1, seed=seed)[0] for seed in range(4)]
     drawn = [step[name].tobytes() for step in steps for name in ("z", "y")]
     assert len(set(drawn)) == len(drawn)
+
+
+def test_augmentation_and_noise_share_no_stream(monkeypatch):
+    # Streams below STREAMS that differ have keys that differ, whatever the seed.
+    streams = []
+    real = module.stream_key
+
+    def keep(seed, stream, step):
+        streams.append(stream)
+        return real(seed, stream, step)
+
+    monkeypatch.setattr(module, "stream_key", keep)
+    play(0, 1, seed=0, augment=ALL)
+    assert len(streams) == len(NOISE) + 5 + 2 + 2  # moved, mirrored, gain and bias
+    assert len(set(streams)) == len(streams)
+    assert 0 < min(streams) <= max(streams) < module.STREAMS
+    keys = {
+        tuple(real(tf.constant(seed, tf.int64), stream, tf.constant(7, tf.int64)).numpy())
+        for seed in range(4)
+        for stream in streams
+    }
+    assert len(keys) == 4 * len(streams)
 
 
 def test_noise_has_its_distribution():
