@@ -17,7 +17,8 @@ __all__ = ["Field", "field_of"]
 
 # directions in which the model's rows, columns and slices grow
 DISPLAY = {"axial": "PLS", "coronal": "ILA", "sagittal": "IPR"}
-SLICED = {"sagittal": 0, "coronal": 1, "axial": 2}
+PLANES = ("sagittal", "coronal", "axial")  # across each axis of RAS
+SLICED = {plane: axis for axis, plane in enumerate(PLANES)}
 WORLD_AXIS = {"L": 0, "R": 0, "P": 1, "A": 1, "I": 2, "S": 2}
 
 
@@ -70,24 +71,43 @@ def field_of(scan: Scan, settings: Preprocessing) -> Field:
 
 def _orient(scan: Scan, settings: Preprocessing) -> tuple[list[int], list[int]]:
     """The scan's axes in the model's order and whether each runs forward; slices come last."""
-    if scan.rank == 2:
-        if settings.rank == 3:
-            raise ScanError(scan.path, "is a single picture or slice", "a volume (3D model)")
-        return [0, 1], [1, 1]
-    if settings.orientation is None:
-        if settings.rank == 3:
-            return [0, 1, 2], [1, 1, 1]
-        sliced = SLICED[settings.plane]
-        return [a for a in range(3) if a != sliced] + [sliced], [1, 1, 1]
+    if scan.rank == 2 and settings.rank == 3:
+        raise ScanError(scan.path, "is a single picture or slice", "a volume (3D model)")
+    found = None if settings.orientation is None else _directions(scan)
+    lone = _lone_axis(scan)
+    if found is None:
+        axes, signs = [0, 1, 2], [1, 1, 1]
+        if settings.rank == 2:
+            sliced = SLICED[settings.plane] if lone is None else lone
+            axes = [a for a in axes if a != sliced] + [sliced]
+    else:
+        # a slice alone is seen in the plane it lies in: there is no other way to slice it
+        plane = settings.plane if lone is None else PLANES[int(found[lone, 0])]
+        axes, signs = [], []
+        for letter in "RAS" if settings.rank == 3 else DISPLAY[plane]:
+            axis = int(np.flatnonzero(found[:, 0] == WORLD_AXIS[letter])[0])
+            axes.append(axis)
+            signs.append(int(found[axis, 1]) * (1 if letter in "RAS" else -1))
+    return axes[: scan.rank], signs[: scan.rank]
+
+
+def _directions(scan: Scan) -> np.ndarray | None:
+    """World axis and direction of each of the scan's axes, [3, 2]; None for a picture.
+
+    A slice's third axis is its normal, which its affine keeps.
+    """
     if scan.affine is None:
+        if scan.rank == 2:
+            return None
         raise ScanError(scan.path, "gives no orientation", "a volume with an affine")
     from nibabel.orientations import io_orientation
 
-    found = io_orientation(scan.affine)  # for each axis of the scan: world axis and direction
-    letters = "RAS" if settings.rank == 3 else DISPLAY[settings.plane]
-    axes, signs = [], []
-    for letter in letters:
-        axis = int(np.flatnonzero(found[:, 0] == WORLD_AXIS[letter])[0])
-        axes.append(axis)
-        signs.append(int(found[axis, 1]) * (1 if letter in "RAS" else -1))
-    return axes, signs
+    return io_orientation(scan.affine)
+
+
+def _lone_axis(scan: Scan) -> int | None:
+    """The axis along which there is one slice: a slice, or a volume of one; else None."""
+    if scan.rank == 2:
+        return 2
+    single = [axis for axis, length in enumerate(scan.shape) if length == 1]
+    return single[0] if len(single) == 1 else None

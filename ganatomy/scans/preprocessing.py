@@ -28,9 +28,11 @@ class Preprocessing(BaseModel):
         orientation: 'RAS' turns volumes by the nearest permutation and flips: a 3D model's axes
             run to the right, anterior and superior; a 2D model sees slices as radiologists do
             (axial: rows to posterior, columns to the patient's left; coronal: inferior, left;
-            sagittal: inferior, posterior), slices in the order of RAS. None keeps the file's axes.
-        plane: which slices a 2D model takes of a volume; with orientation None sagittal,
-            coronal and axial are the first, second and third axis.
+            sagittal: inferior, posterior), slices in the order of RAS. A slice with an affine,
+            alone or as a volume of one slice, is turned as the slices of the plane nearest to
+            its own; a picture stays [row, column]. None keeps the file's axes.
+        plane: which slices a 2D model takes of a volume of several; with orientation None
+            sagittal, coronal and axial are the first, second and third axis.
         spacing: mm a model pixel, one number an axis; the grid is then centred on the scan,
             cut or filled, and `framing` does not apply. None: `framing` decides.
         window: values outside are clipped first (HU for CT).

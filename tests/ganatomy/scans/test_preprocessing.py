@@ -2,6 +2,7 @@
 
 import itertools
 
+import nibabel as nib
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from ganatomy.scans import Preprocessing, Scan, ScanError, read_scan
-from tests.ganatomy.scans.conftest import DATA
+from tests.ganatomy.scans.conftest import DATA, ct_slice
 
 OBLIQUE = np.array(
     [  # columns: mostly P, mostly R, mostly S, of 0.7, 0.9 and 3 mm
@@ -109,6 +110,89 @@ def test_slices_are_seen_as_radiologists_see_them(plane, row, column, slices):
             samples = Preprocessing(size=(7, 7), plane=plane).apply(scan).samples[..., 0]
             steps = np.diff(samples, axis=axis) * sign
             assert (steps > 0).all()
+
+
+@pytest.mark.parametrize("orientation", ["RAS", None])
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_a_slice_is_seen_as_the_volume_of_one_slice_that_it_is(order, orientation):
+    pixels = np.random.default_rng(0).random((10, 7, 1))
+    maps = np.random.default_rng(1).random((1, 12, 9)).astype(np.float32)
+    for signs in itertools.product((1, -1), repeat=3):
+        affine = np.diag([*signs, 1.0]) @ OBLIQUE[:, [*order, 3]]
+        for plane in ("axial", "coronal", "sagittal"):
+            preprocessing = Preprocessing(size=(12, 9), plane=plane, orientation=orientation)
+            single = preprocessing.apply(Scan(pixels, affine))
+            volume = preprocessing.apply(Scan(pixels[:, :, None], affine))
+            np.testing.assert_array_equal(single.samples, volume.samples)
+            np.testing.assert_array_equal(single.back(maps), volume.back(maps)[..., 0])
+
+
+@pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])
+def test_a_slice_alone_is_seen_as_it_is_within_its_volume(plane):
+    pixels = np.random.default_rng(0).random((9, 8, 7, 1))
+    settings = {"size": (24, 18), "normalise": "window", "window": (0, 1)}
+    maps = np.random.default_rng(1).random((9, 24, 18)).astype(np.float32)
+    for signs in itertools.product((1, -1), repeat=3):
+        affine = OBLIQUE @ np.diag([*signs, 1.0])
+        whole = Preprocessing(**settings, plane=plane).apply(Scan(pixels, affine))
+        sliced, order = whole.field.slices
+        rest = [axis for axis in range(3) if axis != sliced]
+        everywhere = whole.back(maps[: len(order)])
+        for axes in (rest, rest[::-1]):  # a file may hold a slice either way round
+            own = np.take(pixels, order[2], sliced)
+            back = np.take(everywhere, order[2], sliced)
+            if axes != rest:
+                own, back = own.swapaxes(0, 1), back.T
+            # the settings' plane is for volumes: a slice lies in its own
+            alone = Preprocessing(**settings, plane="axial").apply(
+                Scan(own, affine[:, [*axes, sliced, 3]])
+            )
+            np.testing.assert_allclose(alone.samples[0], whole.samples[2], atol=1e-6)
+            np.testing.assert_allclose(alone.back(maps[2:3]), back, atol=1e-6)
+
+
+def test_a_nifti_slice_of_two_dimensions_equals_that_of_three(tmp_path):
+    data = np.random.default_rng(0).random((10, 7)).astype(np.float32)
+    affine = np.array([[0, -2.0, 0, 10], [1.5, 0, 0, -20], [0, 0.1, 4, 30], [0, 0, 0, 1]])
+    for name, array in (("flat", data), ("deep", data[..., None])):
+        nib.save(nib.Nifti1Image(array, affine), tmp_path / f"{name}.nii")
+    flat, deep = (read_scan(tmp_path / f"{name}.nii") for name in ("flat", "deep"))
+    assert (flat.rank, deep.rank) == (2, 3)
+    preprocessing = Preprocessing(size=(10, 7), normalise="window", window=(0, 1))
+    samples = preprocessing.apply(flat).samples
+    np.testing.assert_array_equal(samples, preprocessing.apply(deep).samples)
+    # the first axis runs to anterior, the second to the left
+    np.testing.assert_allclose(samples[0, ..., 0], data[::-1] * 2 - 1, atol=1e-6)
+
+
+def test_a_dicom_slice_alone_equals_the_slice_of_its_series(make_series):
+    def mirrored(dataset, number):
+        dataset.ImageOrientationPatient = [-1, 0, 0, 0, 1, 0]
+
+    folder = make_series(mirrored)
+    preprocessing = Preprocessing(size=(12, 9), normalise="window", window=(-1000, 1000))
+    series = preprocessing.apply(read_scan(folder))
+    for file in folder.iterdir():
+        scan = read_scan(file)
+        alone = preprocessing.apply(scan)
+        number = int(9 - int(file.stem))
+        # the normal points down, the model's slices run up
+        np.testing.assert_array_equal(alone.samples[0], series.samples[number])
+        volume = Scan(scan.pixels[:, :, None], scan.affine, kind="dicom")
+        np.testing.assert_array_equal(alone.samples, preprocessing.apply(volume).samples)
+        np.testing.assert_allclose(
+            alone.samples[0], np.clip(scan.pixels[:, ::-1] / 1000, -1, 1), atol=1e-6
+        )
+
+
+def test_what_has_no_place_in_the_patient_stays_rows_and_columns(tmp_path, voxels):
+    dataset = ct_slice(voxels[0])
+    del dataset.ImagePositionPatient, dataset.ImageOrientationPatient
+    dataset.save_as(tmp_path / "radiograph.dcm", enforce_file_format=True)
+    radiograph = read_scan(tmp_path / "radiograph.dcm")
+    for scan in (radiograph, Scan(radiograph.pixels, kind="picture")):
+        samples = Preprocessing(size=(12, 9)).apply(scan).samples[0]
+        assert np.corrcoef(samples.ravel(), scan.pixels.ravel())[0, 1] == pytest.approx(1)
 
 
 def test_placements_say_where_each_sample_lies():
