@@ -30,7 +30,8 @@ class Table:
         paths: by role; joined roles have equal lengths and the same order.
         names: one a row of the first role, short and unique: what results are called by.
         label: 0 healthy, 1 abnormal, one a row; None where unknown.
-        patient: whose scan it is, one a row; None where unknown.
+        patient: whose scan it is, one a row, the scan's own name where its cell is empty; None
+            where unknown.
     """
 
     paths: dict[str, list[Path]]
@@ -130,7 +131,11 @@ def table_of_two(normal: Path, abnormal: Path) -> Table:
 def _from_csv(path: Path, roles: Mapping[str, str]) -> Table:
     if not path.is_file():
         raise TableError(f"{path}: no such table")
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except ValueError as error:  # pandas' own errors are ValueErrors: empty, torn, not UTF-8
+        line = " ".join(str(error).split())
+        raise TableError(f"{path}: cannot be read as a table in UTF-8: {line}") from error
     missing = [role for role in roles if role not in frame]
     if missing:
         raise TableError(
@@ -145,11 +150,17 @@ def _from_csv(path: Path, roles: Mapping[str, str]) -> Table:
             raise TableError(f"{path}: column 'label' holds something other than 0 and 1")
         label = frame["label"].to_numpy(int)
     others = [c for c in frame if c not in roles and c not in ATTRIBUTES]
+    names = _unique(list(frame[first]))
+    patient = None
+    if "patient" in frame:
+        # A scan whose patient nobody wrote down is not of one patient with all such scans.
+        cells = zip(frame["patient"], names, strict=True)
+        patient = np.array([cell.strip() or name for cell, name in cells], str)
     return Table(
         {role: [path.parent / cell for cell in frame[role]] for role in roles},
-        _unique(list(frame[first])),
+        names,
         label,
-        frame["patient"].to_numpy(str) if "patient" in frame else None,
+        patient,
         pd.DataFrame(frame[others]),
     )
 

@@ -84,6 +84,24 @@ def test_a_csv_gives_roles_labels_patients_and_groups(make):
     assert table.first == [root / "a.png", root / "b.png"]
 
 
+def test_scans_without_a_patient_are_not_one_patient(make):
+    root = make("a.png", "b.png", "c.png")
+    (root / "t.csv").write_text("scan,patient\na.png,\nb.png,x\nc.png, \n")
+    table = read_table([str(root / "t.csv")], SCAN)
+    assert table.patient.tolist() == ["a.png", "x", "c.png"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"scan\n\xff\xfe.png\n", b'scan\n"a.png\nb.png\n', b"scan\na,b,c\nd,e\nf\n,,,,"],
+)
+def test_a_table_that_is_none_is_said_to_be_one_in_one_line(tmp_path, content):
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(TableError, match=r"t\.csv: cannot be read as a table in UTF-8: ") as caught:
+        read_table([str(tmp_path / "t.csv")], SCAN)
+    assert "\n" not in str(caught.value)
+
+
 def test_rows_keep_everything_together(make):
     root = make("a.png", "b.png", "c.png")
     (root / "t.csv").write_text("scan,label,patient,site\na.png,0,x,1\nb.png,1,y,2\nc.png,1,z,3\n")
