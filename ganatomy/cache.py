@@ -1,20 +1,35 @@
-"""Decoded, prepared scans on disk: done once for files and settings, then memory-mapped."""
+"""Decoded, prepared scans on disk: done once for files and settings, then memory-mapped.
+
+The longest unused are removed where all together take more than GANATOMY_CACHE_LIMIT gigabytes.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ganatomy.decoding import decode
+from ganatomy.errors import WrongUse
 from ganatomy.scans import Preprocessing, ScanError
 from ganatomy.tables import TableError, fingerprint
+
+# Another number where the same files and settings give other samples than the version before.
+CACHE_FORMAT = 1
+# Whose releases may decode, resample or equalise otherwise.
+LIBRARIES = ("numpy", "scipy", "scikit-image", "pillow", "pydicom", "nibabel")
+# Gigabytes that caches may take in all, unless GANATOMY_CACHE_LIMIT says otherwise.
+LIMIT = 20.0
 
 
 class Samples(NamedTuple):
@@ -54,13 +69,22 @@ def prepare(
 
     Raises:
         TableError: not one scan could be read.
+        WrongUse: GANATOMY_CACHE_LIMIT is no number.
     """
+    limit = _limit()
     settings = preprocessing.model_dump_json()
     state = preprocessing.state()
-    key = fingerprint(paths, settings, *(f"{k}:{hash_of(v)}" for k, v in sorted(state.items())))
+    key = fingerprint(
+        paths,
+        f"cache {CACHE_FORMAT}",
+        *(f"{name} {version(name)}" for name in LIBRARIES),
+        settings,
+        *(f"{k}:{hash_of(v)}" for k, v in sorted(state.items())),
+    )
     folder = cache_folder() / key
-    if not (folder / "done.json").exists():
+    if not (folder / "done.json").exists() or _mended(folder, preprocessing):
         _fill(folder, paths, preprocessing, progress)
+        prune(folder, limit)
     notes = json.loads((folder / "done.json").read_text())
     failures = [ScanError(Path(p), problem, expected) for p, problem, expected in notes["failures"]]
     if not notes["samples"]:
@@ -79,6 +103,50 @@ def hash_of(array: np.ndarray) -> str:
     import hashlib
 
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def prune(keep: Path, limit: float = LIMIT) -> None:
+    """Remove what is too much in the folder of caches: the longest unused first.
+
+    A cache that another process has open stays readable to it.
+
+    Args:
+        keep: the cache that is never removed.
+        limit: gigabytes that caches may take in all.
+    """
+    yesterday = time.time() - 24 * 3600
+    caches = []
+    for folder in keep.parent.iterdir():
+        with contextlib.suppress(OSError):  # another process removed it first
+            used = folder.stat().st_mtime
+            # What a killed run left half full; a younger one may be being filled.
+            if folder.name.startswith("part-") and used < yesterday:
+                shutil.rmtree(folder, ignore_errors=True)
+            elif re.fullmatch("[0-9a-f]{32}", folder.name) and (folder / "done.json").is_file():
+                size = sum(file.stat().st_size for file in folder.iterdir())
+                caches.append((folder == keep, used, size, folder))
+    total = 0
+    for kept, _, size, folder in sorted(caches, reverse=True):
+        total += size
+        if total > limit * 1e9 and not kept:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _limit() -> float:
+    text = os.environ.get("GANATOMY_CACHE_LIMIT") or LIMIT
+    try:
+        return float(text)
+    except ValueError:
+        raise WrongUse(f"GANATOMY_CACHE_LIMIT={text}: expected gigabytes, e.g. 20") from None
+
+
+def _mended(folder: Path, preprocessing: Preprocessing) -> bool:
+    """Whether a scan that could not be read when the cache was filled can be now.
+
+    A full disk, a slow network or too little memory fails without a change of the file.
+    """
+    failed = json.loads((folder / "done.json").read_text())["failures"]
+    return any(item.error is None for item in decode([Path(p) for p, *_ in failed], preprocessing))
 
 
 def _fill(folder: Path, paths, preprocessing, progress) -> None:
@@ -109,10 +177,13 @@ def _fill(folder: Path, paths, preprocessing, progress) -> None:
         (aside / "samples.raw").unlink()
         np.save(aside / "owner.npy", np.array(owner, np.int64))
         (aside / "done.json").write_text(json.dumps({"samples": len(owner), "failures": failures}))
+        if folder.exists():  # filled when fewer could be read
+            os.replace(folder, aside / "before")
         try:
             os.replace(aside, folder)
         except OSError:  # another run was faster
             if not (folder / "done.json").exists():
                 raise
+        shutil.rmtree(folder / "before", ignore_errors=True)
     finally:
         shutil.rmtree(aside, ignore_errors=True)

@@ -13,7 +13,9 @@ from PIL import Image
 
 from ganatomy import cache
 from ganatomy.cache import cache_folder, prepare
-from ganatomy.scans import Preprocessing
+from ganatomy.decoding import Decoded
+from ganatomy.errors import WrongUse
+from ganatomy.scans import Preprocessing, ScanError
 from ganatomy.tables import TableError
 
 SMALL = Preprocessing(size=(8, 8))
@@ -92,14 +94,82 @@ def test_another_template_is_another_cache(paths):
     assert found[0].fingerprint != found[1].fingerprint
 
 
-def test_failures_are_kept_with_the_cache(paths, decoded):
+def test_failures_are_kept_with_the_cache_and_tried_again(paths, decoded):
     paths[1].write_bytes(b"no picture")
     for _ in range(2):  # the second from disk
         found = prepare(paths, SMALL)
         assert [error.path for error in found.failures] == [str(paths[1])]
         assert "is no image" in found.failures[0].problem
         assert found.owner.tolist() == [0, 2, 3]
-    assert len(decoded) == 4
+    assert len(decoded) == 4 + 1  # the others are not decoded again
+
+
+def test_a_scan_that_can_be_read_again_is_no_failure_any_more(paths, monkeypatch):
+    real = cache.decode
+
+    def out_of_memory(paths, preprocessing):
+        for item in real(paths, preprocessing):
+            if item.path == files[1]:
+                item = Decoded(item.path, error=ScanError(item.path, "needs too much memory", ""))
+            yield item
+
+    files = paths
+    monkeypatch.setattr(cache, "decode", out_of_memory)
+    before = prepare(paths, SMALL)
+    assert len(before.failures) == 1
+    assert len(before.array) == 3
+    monkeypatch.setattr(cache, "decode", real)
+    after = prepare(paths, SMALL)
+    assert after.failures == []
+    assert after.owner.tolist() == [0, 1, 2, 3]
+    assert len(before.array.sum((1, 2, 3))) == 3  # whoever had the old one open still reads it
+    assert sorted(p.name for p in (cache_folder() / after.fingerprint).iterdir()) == [
+        "done.json",
+        "owner.npy",
+        "samples.npy",
+    ]
+
+
+@pytest.mark.parametrize("what", ["CACHE_FORMAT", "version"])
+def test_another_version_is_another_cache(paths, decoded, monkeypatch, what):
+    prepare(paths, SMALL)
+    monkeypatch.setattr(cache, what, 99 if what == "CACHE_FORMAT" else lambda name: "99")
+    prepare(paths, SMALL)
+    assert len(decoded) == 8
+
+
+def test_the_longest_unused_caches_go_first(paths, monkeypatch):
+    monkeypatch.setenv("GANATOMY_CACHE_LIMIT", "1e-5")  # 10 kB; one cache is some 1.5 kB
+    folders = []
+    for number in range(9):
+        key = prepare(paths, Preprocessing(size=(8, 8), margin=0.01 * number)).fingerprint
+        folders.append(cache_folder() / key)
+        os.utime(folders[-1], (number + 1, number + 1))
+    left = [folder.exists() for folder in folders]
+    assert left == sorted(left)
+    assert not left[0]
+    assert left[-1]
+    assert sum(f.stat().st_size for f in cache_folder().rglob("*.*")) < 1e4 + 2000
+    monkeypatch.setenv("GANATOMY_CACHE_LIMIT", "0")
+    last = prepare(paths, Preprocessing(size=(8, 8), margin=0.2))
+    assert len(last.array) == 4  # what is asked for is kept, whatever the limit
+    assert [f.name for f in cache_folder().iterdir()] == [last.fingerprint]
+
+
+def test_pruning_leaves_what_is_no_cache(paths):
+    root = cache_folder()
+    for name in ("part-old", "part-new", "notes", "a" * 32):
+        (root / name).mkdir(parents=True)
+        (root / name / "file").write_text("mine")
+    os.utime(root / "part-old", (1, 1))
+    kept = prepare(paths, SMALL)
+    assert {f.name for f in root.iterdir()} == {"part-new", "notes", "a" * 32, kept.fingerprint}
+
+
+def test_a_limit_that_is_no_number_is_named(paths, monkeypatch):
+    monkeypatch.setenv("GANATOMY_CACHE_LIMIT", "much")
+    with pytest.raises(WrongUse, match="GANATOMY_CACHE_LIMIT=much: expected gigabytes"):
+        prepare(paths, SMALL)
 
 
 def test_nothing_readable_is_an_error(tmp_path):
