@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ganatomy.errors import WrongUse
+
 SOUGHT = (
     "config.json",
     "scores.csv",
@@ -60,11 +62,11 @@ def read_folder(folder: str | Path) -> Findings:
         folder: where the files lie, or the folder whose `evaluation` folder holds them.
 
     Raises:
-        ValueError: if there is no such folder, none of the files, or one cannot be read.
+        WrongUse: there is no such folder, none of the files, or one cannot be read.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder")
+        raise WrongUse(f"{folder}: no such folder")
     places = {
         name: place
         for name in SOUGHT
@@ -72,7 +74,7 @@ def read_folder(folder: str | Path) -> Findings:
         if place.is_file()
     }
     if not places:
-        raise ValueError(f"{folder}: nothing to report, looked for {', '.join(SOUGHT)}")
+        raise WrongUse(f"{folder}: nothing to report, looked for {', '.join(SOUGHT)}")
     read = {
         "config": ("config.json", _json),
         "measures": ("measures.json", _json),
@@ -87,7 +89,7 @@ def read_folder(folder: str | Path) -> Findings:
             try:
                 found[part] = reader(places[name])
             except (ValueError, KeyError, OSError, zipfile.BadZipFile) as cause:
-                raise ValueError(f"{places[name]}: cannot be read: {cause}") from cause
+                raise WrongUse(f"{places[name]}: cannot be read: {cause}") from cause
     return Findings(folder, **found)
 
 

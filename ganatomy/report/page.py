@@ -38,7 +38,7 @@ def write_report(folder: str | Path, out: str | Path) -> Path:
         The file written. Sections whose files are missing are left out.
 
     Raises:
-        ValueError: if the folder holds nothing to report, or a file in it cannot be read.
+        WrongUse: the folder holds nothing to report, or a file in it cannot be read.
     """
     html = _render(read_folder(folder))
     out = Path(out)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ganatomy.errors import WrongUse
 from ganatomy.measures import Interval, detection_measures, paired_difference
 from ganatomy.report.folder import Findings
 from ganatomy.report.words import as_interval
@@ -56,7 +57,7 @@ def gather_scores(table: pd.DataFrame) -> Scored | None:
         flagged = columns["anomaly_score"] > threshold
     labels = known("label")
     if labels is not None and not np.isin(labels, (0, 1)).all():
-        raise ValueError("scores.csv: labels other than 0 (healthy) and 1 (abnormal)")
+        raise WrongUse("scores.csv: labels other than 0 (healthy) and 1 (abnormal)")
     return Scored(
         columns,
         int((~finite).sum()),

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ganatomy.errors import WrongUse
 from ganatomy.report import write_report
 from tests.ganatomy.report.folders import evaluation_folder, model_folder, scores_table
 
@@ -176,7 +177,7 @@ def test_folder_with_nothing_says_what_was_looked_for(tmp_path):
 )
 def test_broken_file_is_named(tmp_path, name, content, line):
     (tmp_path / name).write_text(content)
-    with pytest.raises(ValueError, match=line):
+    with pytest.raises(WrongUse, match=line):
         write_report(tmp_path, tmp_path / "page.html")
 
 
