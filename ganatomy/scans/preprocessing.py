@@ -30,7 +30,8 @@ class Preprocessing(BaseModel):
             (axial: rows to posterior, columns to the patient's left; coronal: inferior, left;
             sagittal: inferior, posterior), slices in the order of RAS. A slice with an affine,
             alone or as a volume of one slice, is turned as the slices of the plane nearest to
-            its own; a picture stays [row, column]. None keeps the file's axes.
+            its own; a picture stays [row, column]. A volume given as an array, without an
+            affine, is taken to be in RAS order already. None keeps the file's axes.
         plane: which slices a 2D model takes of a volume of several; with orientation None
             sagittal, coronal and axial are the first, second and third axis.
         spacing: mm a model pixel, one number an axis; the grid is then centred on the scan,

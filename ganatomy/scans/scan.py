@@ -17,7 +17,8 @@ class Scan:
     Args:
         pixels: float32 `[i, j, c]` or `[i, j, k, c]` along the affine's columns. A picture is
             `[row, column, c]`; so is a DICOM slice, and a DICOM series is
-            `[row, column, slice, c]`; NIfTI keeps its own order.
+            `[row, column, slice, c]`; NIfTI keeps its own order. A volume of kind 'array'
+            without an affine is `[i, j, k, c]` to the right, anterior and superior.
         affine: 4×4, voxel index to mm RAS+; None where the file gives no place.
         units: what a pixel measures: 'HU', 'counts' or 'unknown'.
         modality: DICOM's code ('CT', 'MR', 'DX'…), or 'unknown'.

@@ -130,11 +130,11 @@ def test_a_slice_is_seen_as_the_volume_of_one_slice_that_it_is(order, orientatio
 @pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])
 def test_a_slice_alone_is_seen_as_it_is_within_its_volume(plane):
     pixels = np.random.default_rng(0).random((9, 8, 7, 1))
-    settings = {"size": (24, 18), "normalise": "window", "window": (0, 1)}
+    wanted = {"size": (24, 18), "normalise": "window", "window": (0, 1)}
     maps = np.random.default_rng(1).random((9, 24, 18)).astype(np.float32)
     for signs in itertools.product((1, -1), repeat=3):
         affine = OBLIQUE @ np.diag([*signs, 1.0])
-        whole = Preprocessing(**settings, plane=plane).apply(Scan(pixels, affine))
+        whole = Preprocessing(**wanted, plane=plane).apply(Scan(pixels, affine))
         sliced, order = whole.field.slices
         rest = [axis for axis in range(3) if axis != sliced]
         everywhere = whole.back(maps[: len(order)])
@@ -144,7 +144,7 @@ def test_a_slice_alone_is_seen_as_it_is_within_its_volume(plane):
             if axes != rest:
                 own, back = own.swapaxes(0, 1), back.T
             # the settings' plane is for volumes: a slice lies in its own
-            alone = Preprocessing(**settings, plane="axial").apply(
+            alone = Preprocessing(**wanted, plane="axial").apply(
                 Scan(own, affine[:, [*axes, sliced, 3]])
             )
             np.testing.assert_allclose(alone.samples[0], whole.samples[2], atol=1e-6)
@@ -193,6 +193,34 @@ def test_what_has_no_place_in_the_patient_stays_rows_and_columns(tmp_path, voxel
     for scan in (radiograph, Scan(radiograph.pixels, kind="picture")):
         samples = Preprocessing(size=(12, 9)).apply(scan).samples[0]
         assert np.corrcoef(samples.ravel(), scan.pixels.ravel())[0, 1] == pytest.approx(1)
+
+
+def test_an_array_is_a_volume_in_ras_order():
+    array = Scan(np.random.default_rng(0).random((8, 9, 7, 1)))
+    for model in (
+        {"rank": 3, "size": (8, 9, 7)},
+        *({"size": (9, 8), "plane": plane} for plane in ("axial", "coronal", "sagittal")),
+    ):
+        preprocessing = Preprocessing(**model, normalise="window", window=(0, 1))
+        bare = preprocessing.apply(array)
+        placed = preprocessing.apply(Scan(array.pixels, np.eye(4), kind="nifti"))
+        np.testing.assert_array_equal(bare.samples, placed.samples)
+        np.testing.assert_array_equal(bare.placements, placed.placements)
+        if preprocessing.rank == 3:
+            np.testing.assert_allclose(bare.samples[0], array.pixels * 2 - 1, atol=1e-6)
+    # the mm of a pixel are still unknown
+    with pytest.raises(ScanError, match="gives no spacing"):
+        Preprocessing(rank=3, size=(8, 8, 8), spacing=(1, 1, 1)).apply(array)
+
+
+@pytest.mark.parametrize("kind", ["dicom", "nifti"])
+@pytest.mark.parametrize("rank", [2, 3])
+def test_a_file_that_gives_no_orientation_is_refused_unless_none_is_asked_for(kind, rank):
+    scan = Scan(np.random.default_rng(0).random((8, 8, 8, 1)), path="bare", kind=kind)
+    wanted = {"rank": rank, "size": (8,) * rank}
+    with pytest.raises(ScanError, match="bare: gives no orientation; expected a volume with an"):
+        Preprocessing(**wanted).apply(scan)
+    assert Preprocessing(**wanted, orientation=None).apply(scan).samples.shape[-2:] == (8, 1)
 
 
 def test_placements_say_where_each_sample_lies():
@@ -338,13 +366,10 @@ def test_colour_for_a_grey_model_is_an_error_unless_asked_for():
 
 def test_scans_that_do_not_suit_the_model():
     picture = Scan(np.random.default_rng(0).random((16, 16, 1)), path="a.png")
-    bare = Scan(np.random.default_rng(0).random((8, 8, 8, 1)), path="bare")
     with pytest.raises(ScanError, match=r"a.png: is a single picture or slice; expected a volume"):
         Preprocessing(rank=3, size=(8, 8, 8)).apply(picture)
     with pytest.raises(ScanError, match=r"a.png: gives no spacing"):
         Preprocessing(size=(8, 8), spacing=(1, 1)).apply(picture)
-    with pytest.raises(ScanError, match="bare: gives no orientation"):
-        Preprocessing(rank=3, size=(8, 8, 8)).apply(bare)
     edge = np.zeros((20, 20, 1))
     edge[0, 0] = 1
     with pytest.raises(ScanError, match="shows a single value where the model looks"):
