@@ -17,6 +17,9 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from ganatomy.errors import WrongUse
+from ganatomy.objectives import clip_weights
+
 Tensor = Any
 Terms = Mapping[str, Any]
 Batch = Mapping[str, Tensor]
@@ -88,6 +91,7 @@ class Stage:
         if list(players) != self.critics + self.rest:
             raise ValueError(f"stage {name}: critics come before the other players")
         self.play = play
+        self.names = {player.name for player in players}
         self.updates = max([c.updates for c in self.critics], default=1)
 
 
@@ -127,7 +131,10 @@ class AdversarialModel(keras.Model):
         super().__init__(name=name)
         if keras.config.dtype_policy().name == "mixed_float16":
             raise ValueError("mixed_float16 needs loss scaling; use mixed_bfloat16 or float32")
+        self._asked = set(term_weights or {})
         self._term_weights = {**self.default_weights, **(term_weights or {})}
+        # The terms met so far, by player and stage: they are known once a stage is traced.
+        self._met: dict[str, dict[str, set[str]]] = {}
         self._optimizer_settings = dict(optimizers or {})
         self._decays = dict(averages or {})
 
@@ -167,6 +174,11 @@ class AdversarialModel(keras.Model):
             average.set_weights(self.networks[name].get_weights())
         self.stage_list = tuple(self.stages())
         players = {p.name: p for stage in self.stage_list for p in stage.players}
+        strangers = {t for t in self._asked if t.partition("/")[0] not in players}
+        if strangers:
+            raise ValueError(
+                f"term_weights names {sorted(strangers)}; the players are {sorted(players)}"
+            )
         unknown = set(self._optimizer_settings) - set(players)
         if unknown:
             raise ValueError(
@@ -231,7 +243,9 @@ class AdversarialModel(keras.Model):
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         total = tf.constant(0.0)
         logs = {}
-        for name, value in player.terms(batch, played).items():
+        terms = player.terms(batch, played)
+        self._check_weights(player, set(terms))
+        for name, value in terms.items():
             weight = self.weight(f"{player.name}/{name}")
             if isinstance(weight, float) and weight == 0.0:
                 continue
@@ -246,6 +260,20 @@ class AdversarialModel(keras.Model):
             total += weight * mean / replicas
             logs[f"{player.name}/{name}"] = tf.reshape(mean, [1])
         return total, logs
+
+    def _check_weights(self, player: Player, terms: set[str]) -> None:
+        """Refuse a weight of a term that the player has in no stage."""
+        self._met.setdefault(player.name, {})[self.stage.name] = terms
+        met = self._met[player.name]
+        if any(player.name in stage.names and stage.name not in met for stage in self.stage_list):
+            return
+        known = {f"{player.name}/{term}" for terms in met.values() for term in terms}
+        asked = {term for term in self._asked if term.partition("/")[0] == player.name}
+        if asked - known:
+            raise WrongUse(
+                f"term_weights names {sorted(asked - known)}; "
+                f"the terms of {player.name} are {sorted(known)}"
+            )
 
     def train_step(self, data: Batch) -> dict[str, Tensor]:
         """One step of the current stage.
@@ -293,8 +321,8 @@ class AdversarialModel(keras.Model):
             loss, logs = self.loss_of(critic, batch, played)
         self._apply(critic, tape.gradient(loss, self.variables_of(critic)))
         if critic.clip is not None:
-            for variable in self.variables_of(critic):
-                variable.assign(ops.clip(variable, -critic.clip, critic.clip))
+            for name in critic.owns:
+                clip_weights(self.networks[name], critic.clip)
         return logs
 
     def _apply(self, player: Player, gradients: list) -> None:

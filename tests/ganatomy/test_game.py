@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from ganatomy.errors import WrongUse
 from ganatomy.game import AdversarialModel, Critic, Noise, Player, Stage
 from ganatomy.training import train
 
@@ -122,6 +123,38 @@ def test_an_update_is_the_optimizers_on_the_mean_over_the_batch():
         model.networks["fit"].get_weights(), (kernel, bias), gradients, strict=True
     ):
         np.testing.assert_allclose(now, was - 0.1 * slope, rtol=1e-5, atol=1e-7)
+
+
+def test_a_weight_of_a_player_there_is_not_is_refused():
+    with pytest.raises(ValueError, match=r"term_weights names \['fti/square'\]; the players are"):
+        Toy(term_weights={"fti/square": 2.0})
+
+
+@pytest.mark.parametrize("weight", [0.0, 2.0, [[0, 0.0], [5, 1.0]]])
+def test_a_weight_of_a_term_there_is_not_is_refused_before_the_first_step(weight):
+    model = Toy(term_weights={"fit/squrae": weight})
+    before = weights(model)
+    with pytest.raises(WrongUse) as caught:
+        train(model, stream, {"only": 2}, every=1)
+    assert str(caught.value) == (
+        "term_weights names ['fit/squrae']; the terms of fit are ['fit/square']"
+    )
+    np.testing.assert_array_equal(weights(model)[0], before[0])
+
+
+def test_a_term_may_be_of_another_stage_of_its_player():
+    def stages(model):
+        one = Player("fit", lambda b, p: {"near": squared(p["fit"])})
+        two = Player("fit", lambda b, p: {"far": squared(p["fit"] - 3.0)})
+        return [Stage("first", one), Stage("second", two)]
+
+    steps = {"first": 1, "second": 1}
+    good = Toy(stage_list=stages, term_weights={"fit/near": 2.0, "fit/far": 2.0})
+    train(good, stream, steps, every=1)
+    assert int(good.step.numpy()) == 2
+    bad = Toy(stage_list=stages, term_weights={"fit/farr": 2.0})
+    with pytest.raises(WrongUse, match=r"the terms of fit are \['fit/far', 'fit/near'\]"):
+        train(bad, stream, steps, every=1)
 
 
 @pytest.mark.parametrize(
