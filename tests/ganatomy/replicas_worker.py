@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-SAMPLES, BATCH, STEPS, SEED = 22, 8, 6, 5
+# A dozen steps in all, shared between the stages.
+SAMPLES, BATCH, STEPS, SEED = 22, 8, 12, 5
 
 # Two levels of the grid, so that a DCGAN's critic has a normalisation; a residual one has with one.
 SIDE = {"dcgan": 16, "residual": 8}
@@ -94,7 +95,7 @@ def play(case: str, strategy: Any) -> tuple[list[list[np.ndarray]], list[dict], 
             augment=Augment(shift=0.05, flip=(1,)),
         )
 
-    steps = {stage.name: STEPS for stage in model.stage_list}
+    steps = {stage.name: STEPS // len(model.stage_list) for stage in model.stage_list}
     train(model, data, steps, every=1, callbacks=lambda: [Keep()], strategy=strategy)
     everything = list(model.variables)
     for optimizer in model.optimizers.values():

@@ -158,6 +158,38 @@ def test_hinge_has_no_gradient_outside_its_margin():
     np.testing.assert_array_equal(to_fake, [0.0, 1.0])
 
 
+def test_the_optimal_critic_of_the_hinge_is_the_sign_of_the_difference():
+    chosen = objective("hinge")
+    logits, value = best_critic(chosen, P, Q, steps=1000, rate=0.01)
+    differ = P != Q
+    np.testing.assert_allclose(logits[differ], np.sign(P - Q)[differ], atol=0.02)
+    # E_p max(0, 1 - D) + E_q max(0, 1 + D) at D* = sign(p - q): twice what both share.
+    assert value == pytest.approx(2 * np.minimum(P, Q).sum(), abs=0.01)
+
+
+def test_the_nonsaturating_generator_descends_on_kl_minus_twice_jensen_shannon():
+    # Arjovsky and Bottou 2017, theorem 2.5: at the optimal critic the slope of E_q[-log D*] is that
+    # of KL(q‖p) - 2 JSD(p‖q).
+    chosen = objective("nonsaturating")
+    p = np.array([0.5, 0.3, 0.2])
+    theta = tf.Variable([0.3, -0.2, 0.6], dtype=tf.float64)
+    q = tf.nn.softmax(theta).numpy()
+    logits, value = best_critic(chosen, p, q, rate=5.0)
+    np.testing.assert_allclose(sigmoid(logits), p / (p + q), atol=1e-4)
+    middle = (p + q) / 2
+    divergence = 0.5 * np.sum(p * np.log(p / middle)) + 0.5 * np.sum(q * np.log(q / middle))
+    assert -value == pytest.approx(2 * divergence - np.log(4), abs=1e-5)
+    with tf.GradientTape(persistent=True) as tape:
+        q = tf.nn.softmax(theta)
+        loss = tf.reduce_sum(q * tf.cast(chosen.generator(logits), tf.float64))
+        mean = (p + q) / 2
+        shannon = tf.reduce_sum(p * tf.math.log(p / mean) + q * tf.math.log(q / mean)) / 2
+        expected = tf.reduce_sum(q * tf.math.log(q / p)) - 2 * shannon
+    np.testing.assert_allclose(
+        tape.gradient(loss, theta), tape.gradient(expected, theta), atol=1e-4
+    )
+
+
 def test_a_clipped_linear_critic_measures_two_point_masses():
     """Between masses at 0 and at d, the best critic of slope ≤ c reaches -c d."""
     network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
