@@ -62,15 +62,25 @@ class Artifact:
 
 
 def build_model(preset: Preset, shape: tuple[int, ...], seed: int = 0) -> Any:
-    """The untrained model of a preset; weights are a function of the seed."""
+    """The untrained model of a preset; weights are a function of the seed.
+
+    Its layers compute in the preset's `training.dtype`; the caller's policy stays as it was.
+
+    Raises:
+        ArtifactError: a hyperparameter does not fit.
+    """
     import keras
 
     keras.utils.set_random_seed(seed)
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(preset.training.dtype)
     try:
         return model_class(preset.model)(shape=tuple(shape), **preset.hyperparameters)
     except (TypeError, ValueError) as error:
         line = " ".join(str(error).split())
         raise ArtifactError(f"{preset.name}: a hyperparameter does not fit: {line}") from error
+    finally:
+        keras.config.set_dtype_policy(policy)
 
 
 def save(artifact: Artifact, folder: Path) -> None:
@@ -124,6 +134,9 @@ def read_config(folder: Path) -> dict[str, Any]:
             f"{folder}: written in format {written}, this version reads {FORMAT}: use ganatomy "
             f"{writer} or train again"
         )
+    preset = config.get("preset")
+    if not isinstance(preset, dict) or not isinstance(preset.get("task"), str):
+        raise ArtifactError(f"{file}: not the configuration of a trained model (no preset)")
     return config
 
 

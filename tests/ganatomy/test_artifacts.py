@@ -8,6 +8,7 @@ import shutil
 import sys
 import zipfile
 
+import keras
 import numpy as np
 import pytest
 
@@ -81,6 +82,19 @@ def test_weights_are_a_function_of_the_seed():
     assert not np.array_equal(kernels[0], kernels[2])
 
 
+def test_the_precision_is_the_presets_and_no_one_elses():
+    half = preset("fanogan").set([*SMALL["fanogan"], "size=[8,8]", "dtype=mixed_bfloat16"])
+    before = keras.config.dtype_policy().name
+    model = build_model(half, SHAPE)
+    kinds = {layer.compute_dtype for layer in model.networks["generator"].layers}
+    assert "bfloat16" in kinds
+    assert {v.dtype for v in model.networks["generator"].weights} >= {"float32"}
+    assert keras.config.dtype_policy().name == before == "float32"
+    with pytest.raises(ArtifactError, match="colour"):
+        build_model(half.model_copy(update={"hyperparameters": {"colour": 1}}), SHAPE)
+    assert keras.config.dtype_policy().name == before
+
+
 # What is refused -----------------------------------------------------------------------------
 
 
@@ -101,7 +115,7 @@ def test_another_format_says_what_to_do(folder):
         load(folder)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "3", '"x"', "\udcff"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "3", '"x"', "\udcff", '{"format": 1}'])
 def test_a_broken_configuration_is_said_to_be_one(folder, text):
     (folder / "config.json").write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(ArtifactError, match="not the configuration of a trained model"):
@@ -152,6 +166,7 @@ def test_a_configuration_cannot_name_any_class(folder, path):
     "changes",
     [
         {"preset": {}},
+        {"preset": {"task": "detect"}},
         {"preset": 3},
         {"shape": "wide"},
         {"shape": [0]},
