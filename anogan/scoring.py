@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import io
 import json
+import os
 import re
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,14 +20,16 @@ from anogan.result import Result
 from anogan.scorer import AnomalyScorer
 from ganatomy.artifacts import ArtifactError, write_whole
 from ganatomy.progress import counter
-from ganatomy.scans import write_map
-from ganatomy.tables import Table
+from ganatomy.scans import ScanError, write_map
+from ganatomy.tables import Table, fingerprint
 
-COLUMNS = (
-    "scan", "anomaly_score", "p_value", "threshold", "abnormal", "paper_score", "unlike", "error"
-)  # fmt: skip
+SCORES = ("anomaly_score", "p_value", "threshold", "abnormal", "paper_score", "unlike")
+COLUMNS = ("scan", *SCORES, "error", "input")
+SLICE_COLUMNS = ("scan", "slice", "anomaly_score")
 # The report shows so many of the highest-scored scans.
 SHOWN = 12
+# Bytes of a map's name; a file name may have 255, and a suffix follows.
+LONGEST = 190
 HOTTEST = 4.0
 
 
@@ -32,18 +38,24 @@ def score_to(scorer: AnomalyScorer, table: Table, folder: Path, *, maps: bool = 
 
     Writes scores.csv (a row a scan, in the table's order, each as soon as it is known), slices.csv
     for volumes under a 2D model, maps/ (what came in decides the format: NIfTI, DICOM parametric
-    map, picture with an overlay), and examples.npz for the report. Scans that have a row already
-    are not scored again.
+    map, picture with an overlay), and examples.npz for the report. A scan whose row has no error
+    is not scored again; one that failed is tried again, and its new row comes last. A scan whose
+    map cannot be written keeps its score and has the reason as its error.
 
     Returns:
-        One line for every scan that failed, now or before.
+        One line for every scan of the table that failed.
 
     Raises:
-        ArtifactError: the folder holds another model's results.
+        ArtifactError: the folder holds another model's results, or a score of another file that
+            has the name of one of these.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _claim(folder, scorer)
-    done = _finished(folder / "scores.csv")
+    # Taken before anything is read: a file that changes under way is not taken for done later.
+    inputs = {
+        name: fingerprint([path]) for name, path in zip(table.names, table.first, strict=True)
+    }
+    done = _resume(folder, inputs)
     rest = [place for place, name in enumerate(table.names) if name not in done]
     progress = counter("scoring")
     with (
@@ -51,35 +63,41 @@ def score_to(scorer: AnomalyScorer, table: Table, folder: Path, *, maps: bool = 
         open(folder / "slices.csv", "a", newline="") as slices,
     ):
         write, write_slice = csv.writer(scores), csv.writer(slices)
-        if not done:
+        if scores.tell() == 0:
             write.writerow(COLUMNS)
         results = scorer.results([table.first[place] for place in rest])
         for number, (place, result) in enumerate(zip(rest, results, strict=True)):
             name = table.names[place]
-            if result.error is None:
-                if maps:
-                    _write_map(scorer, folder / "maps" / safe(name), result)
-                if len(result.slice_scores) > 1:
-                    for index, value in enumerate(result.slice_scores):
-                        write_slice.writerow([name, index, value])
-                    slices.flush()
-                row = [columns(result)[key] for key in COLUMNS[1:-1]]
-                write.writerow([name, *row, ""])
+            error, values = "", [""] * len(SCORES)
+            if result.error is not None:
+                error = str(result.error)
             else:
-                write.writerow([name, *[""] * (len(COLUMNS) - 2), str(result.error)])
+                values = [columns(result)[key] for key in SCORES]
+                error = _write_map(scorer, folder / "maps" / safe(name), result) if maps else ""
+                if len(result.slice_scores) > 1:
+                    if slices.tell() == 0:
+                        write_slice.writerow(SLICE_COLUMNS)
+                    write_slice.writerows((name, *pair) for pair in enumerate(result.slice_scores))
+                    slices.flush()
             # The row comes last: a scan that has one is done, maps and all.
+            write.writerow([name, *values, error, inputs[name]])
             scores.flush()
             progress(number + 1, len(rest))
     if (folder / "slices.csv").stat().st_size == 0:
         (folder / "slices.csv").unlink()
-    finished = _finished(folder / "scores.csv")
+    finished = _whole_rows(folder / "scores.csv", COLUMNS)
+    finished = {row["scan"]: row for row in finished if row["scan"] in inputs}
     _write_examples(scorer, table, folder, finished)
-    return [row["error"] for name, row in finished.items() if row["error"]]
+    return [row["error"] for row in finished.values() if row["error"]]
 
 
 def safe(name: str) -> str:
-    """A scan's name as a file name that stays inside its folder."""
-    return re.sub(r"[^\w.\-#]+", "_", name).strip(".") or "scan"
+    """A scan's name as a file name that stays inside its folder, and is another for every name."""
+    cleaned = re.sub(r"[^\w.\-#]+", "_", name).strip(".").encode()[:LONGEST]
+    text = cleaned.decode(errors="ignore") or "scan"
+    if text == name:
+        return name
+    return f"{text}-{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:8]}"
 
 
 def _claim(folder: Path, scorer: AnomalyScorer) -> None:
@@ -100,20 +118,64 @@ def _claim(folder: Path, scorer: AnomalyScorer) -> None:
         write_whole(file, json.dumps(own))
 
 
-def _finished(file: Path) -> dict[str, dict[str, str]]:
-    """The rows that an earlier run wrote whole; a last line cut short is removed."""
+def _resume(folder: Path, inputs: dict[str, str]) -> set[str]:
+    """The names that are done; rows and slices of scans to be scored again are dropped.
+
+    Args:
+        folder: of the results.
+        inputs: the fingerprint of each scan's file by name.
+    """
+    file = folder / "scores.csv"
+    rows = _whole_rows(file, COLUMNS)
+    done, again = set(), set()
+    for row in rows:
+        name = row["scan"]
+        if name not in inputs:
+            continue
+        same = row["input"] == inputs[name]
+        if row["anomaly_score"] and not same:
+            raise ArtifactError(
+                f"{folder} holds the score of another file named {name}: choose another --out"
+            )
+        (done if same and not row["error"] else again).add(name)
+    kept = [row for row in rows if row["scan"] not in again]
+    if again:
+        _rewrite(file, COLUMNS, kept)
+    # A kill between the slices of a scan and its row leaves slices that will be written again.
+    file, whole = folder / "slices.csv", {row["scan"] for row in kept}
+    slices = _whole_rows(file, SLICE_COLUMNS)
+    if any(row["scan"] not in whole for row in slices):
+        _rewrite(file, SLICE_COLUMNS, [row for row in slices if row["scan"] in whole])
+    return done
+
+
+def _whole_rows(file: Path, header: tuple[str, ...]) -> list[dict[str, str]]:
+    """The rows that were written whole; a last line cut short is removed."""
     if not file.exists():
-        return {}
+        return []
     text = file.read_bytes()
-    whole = text[: text.rfind(b"\n") + 1]
-    if whole != text:
-        file.write_bytes(whole)
+    # The csv module ends rows so; a name may hold a bare line feed.
+    head, end, _ = text.rpartition(b"\r\n")
+    if head + end != text:
+        file.write_bytes(head + end)
     with open(file, newline="") as stored:
-        return {row["scan"]: row for row in csv.DictReader(stored)}
+        reader = csv.DictReader(stored)
+        rows = list(reader)
+        if reader.fieldnames and tuple(reader.fieldnames) != header:
+            raise ArtifactError(f"{file} has other columns than this version: choose another --out")
+        return rows
 
 
-def _write_map(scorer: AnomalyScorer, stem: Path, result: Result) -> None:
-    stem.parent.mkdir(parents=True, exist_ok=True)
+def _rewrite(file: Path, header: tuple[str, ...], rows: Iterable[dict[str, str]]) -> None:
+    text = io.StringIO(newline="")
+    write = csv.DictWriter(text, header)
+    write.writeheader()
+    write.writerows(rows)
+    write_whole(file, text.getvalue())
+
+
+def _write_map(scorer: AnomalyScorer, stem: Path, result: Result) -> str:
+    """Write the map beside the others; why that cannot be done, in one line, or nothing."""
     preset = scorer.artifact_.preset
     settings: dict[str, Any] = {
         "model": preset.name,
@@ -124,7 +186,12 @@ def _write_map(scorer: AnomalyScorer, stem: Path, result: Result) -> None:
         # Pictures of one model share one scale: the hottest colour is so many times what healthy
         # scans show there.
         settings["high"] = HOTTEST
-    write_map(result.scan, result.map, stem, title="Anomaly map", settings=settings)
+    try:
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        write_map(result.scan, result.map, stem, title="Anomaly map", settings=settings)
+    except (ScanError, OSError) as error:
+        return " ".join(f"scored, but without a map: {error}".split())
+    return ""
 
 
 def _write_examples(
@@ -136,11 +203,35 @@ def _write_examples(
         return
     place = {name: index for index, name in enumerate(table.names)}
     results = scorer.results([table.first[place[name]] for name in chosen])
-    pictures = [picture(result) for result in results]
+    pictures = {
+        # A scan may have gone since it was scored.
+        name: picture(result)
+        for name, result in zip(chosen, results, strict=True)
+        if result.error is None
+    }
+    if not pictures:
+        return
+    first = next(iter(pictures.values()))
+    aside = folder / "part-examples.npz"
     np.savez_compressed(
-        folder / "examples.npz",
+        aside,
         allow_pickle=False,
-        names=np.array(chosen, str),
-        score=np.array([float(rows[name]["anomaly_score"]) for name in chosen]),
-        **{key: np.stack([p[key] for p in pictures]) for key in pictures[0]},
+        names=np.array(list(pictures), str),
+        score=np.array([float(rows[name]["anomaly_score"]) for name in pictures]),
+        **{
+            key: _stacked([p[key] for p in pictures.values()], np.nan if key == "map" else -1.0)
+            for key in first
+        },
     )
+    os.replace(aside, folder / "examples.npz")
+
+
+def _stacked(pictures: list[np.ndarray], fill: float) -> np.ndarray:
+    """Pictures in one array; those of small scans stay small, in the middle of a frame."""
+    frame = np.max([one.shape for one in pictures], axis=0)
+    framed = np.full((len(pictures), *frame), fill, np.float32)
+    for number, one in enumerate(pictures):
+        corner = (frame - one.shape) // 2
+        inside = (slice(c, c + n) for c, n in zip(corner, one.shape, strict=True))
+        framed[(number, *inside)] = one
+    return framed
