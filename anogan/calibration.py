@@ -5,11 +5,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
 from ganatomy.errors import WrongUse
 from ganatomy.scans import Prepared, Scan
+
+# Fits of looks without some of them; up to so many scans, each is left out by itself.
+FOLDS = 50
+
+
+class Ellipse(NamedTuple):
+    """Where looks lie: measures Mahalanobis distances, squared, [m] of looks [m, d]."""
+
+    centre: np.ndarray
+    spread: np.ndarray
+    precision: np.ndarray
+
+    def __call__(self, looks: np.ndarray) -> np.ndarray:
+        away = (looks - self.centre) / self.spread
+        return np.einsum("ni,ij,nj->n", away, self.precision, away)
+
+    @classmethod
+    def of(cls, looks: np.ndarray) -> Ellipse:
+        """Of looks [n, d], by Ledoit and Wolf's shrinkage towards equal variances."""
+        from sklearn.covariance import ledoit_wolf
+
+        centre, spread = looks.mean(0), looks.std(0) + 1e-6
+        covariance, _ = ledoit_wolf((looks - centre) / spread, assume_centered=True)
+        return cls(centre, spread, np.linalg.pinv(covariance, hermitian=True))
 
 
 @dataclass(frozen=True)
@@ -44,22 +69,29 @@ class Calibration:
         return (1.0 + above) / (len(self.scores) + 1.0)
 
     def unlike(self, looks: np.ndarray) -> np.ndarray:
-        """How unlike the calibration scans each is: Mahalanobis distance over its 99th percentile.
+        """How unlike the calibration scans each is, [m] for looks [m, d].
 
-        Above 1 a scan comes from another scanner, framing or exposure, and its score is to be
-        trusted less. Covariance with Ledoit & Wolf's (2004) shrinkage.
+        Mahalanobis distance over what one look-alike scan in a hundred exceeds, or one in n + 1
+        where there are fewer than 99; 0 with one or two, which tell nothing. Above 1 a scan comes from another
+        scanner, framing or exposure, and its score is to be trusted less.
+
+        Covariance with the shrinkage of Ledoit and Wolf (2004).
         """
-        centre, spread, fitted, usual = self._usual_look
-        return np.sqrt(fitted.mahalanobis((looks - centre) / spread) / usual)
+        ellipse, usual = self._usual_look
+        return np.sqrt(ellipse(looks) / usual)
 
     @cached_property
-    def _usual_look(self) -> tuple:
-        from sklearn.covariance import LedoitWolf
-
-        centre, spread = self.looks.mean(0), self.looks.std(0) + 1e-6
-        fitted = LedoitWolf().fit((self.looks - centre) / spread)
-        own = fitted.mahalanobis((self.looks - centre) / spread)
-        return centre, spread, fitted, np.quantile(own, 0.99)
+    def _usual_look(self) -> tuple[Ellipse, float]:
+        # Each is measured by a fit on others, as any new scan is: a scan is nearer to a centre and
+        # covariance that hold it than its like. In folds, where leaving out each one takes long.
+        count = len(self.looks)
+        own = np.full(count, np.inf)
+        fold = np.arange(count) % FOLDS
+        for held in range(min(count, FOLDS) if count > 2 else 0):
+            rest = Ellipse.of(self.looks[fold != held])
+            own[fold == held] = rest(self.looks[fold == held])
+        rank = min(int(np.ceil(0.99 * (count + 1) - 1e-9)), count)
+        return Ellipse.of(self.looks), max(float(np.sort(own)[rank - 1]), 1e-12)
 
     def state(self) -> dict[str, np.ndarray]:
         return {"scores": self.scores, "looks": self.looks, "fpr": np.array(self.fpr)}

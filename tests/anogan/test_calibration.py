@@ -78,6 +78,33 @@ def test_scans_like_the_calibration_ones_are_rarely_flagged():
     assert (calibration.unlike(fresh) > 1).mean() < 0.04
 
 
+DRAWS = {
+    "normal": lambda draw, shape: draw.normal(size=shape),
+    "long tails": lambda draw, shape: draw.standard_t(5, size=shape),
+    "skew": lambda draw, shape: np.exp(0.5 * draw.normal(size=shape)),
+}
+
+
+@pytest.mark.parametrize("kind", DRAWS)
+@pytest.mark.parametrize("count", [40, 133])
+def test_few_calibration_scans_do_not_make_their_like_look_foreign(count, kind):
+    # Distances from a mean and covariance that hold the scan itself flag one in nine at 40.
+    draw, alike, shifted = np.random.default_rng(1), [], []
+    for _ in range(20):
+        looks, new = (DRAWS[kind](draw, (n, 10)) for n in (count, 300))
+        calibration = Calibration.of(scores(count), looks, 0.05)
+        alike.append((calibration.unlike(new) > 1).mean())
+        new[:, 3] += 15
+        shifted.append((calibration.unlike(new) > 1).mean())
+    assert np.mean(alike) < 0.03
+    assert np.mean(shifted) > 0.9
+
+
+def test_two_scans_cannot_tell_what_is_usual():
+    calibration = Calibration.of(scores(2), LOOKS[:2], 0.5)
+    assert (calibration.unlike(LOOKS + 9) == 0).all()
+
+
 def test_a_shifted_look_is_flagged_whatever_its_unit():
     unit = np.array([1.0, 100.0, 1e-3, 1.0, 1.0, 1.0])
     calibration = Calibration.of(scores(200), LOOKS * unit + 5, 0.05)
