@@ -35,7 +35,6 @@ def decode(
     paths: Iterable[Path],
     preprocessing: Preprocessing,
     *,
-    window: bool = False,
     workers: int | None = None,
     timeout: float = 120.0,
     memory: int = 8 << 30,
@@ -44,8 +43,7 @@ def decode(
 
     Args:
         paths: files and series folders.
-        preprocessing: a fitted preprocessing.
-        window: whether DICOM's VOI window is applied.
+        preprocessing: fitted; its `voi` says how DICOM is read.
         workers: processes; 0 reads in this one. As many as processors where None, and none for
             a handful of scans.
         timeout: seconds after which a scan is given up and its worker ended.
@@ -61,9 +59,9 @@ def decode(
         workers = 0 if len(head) < FEW else len(os.sched_getaffinity(0))
     if not workers:
         for path in head:
-            yield _decode_one(path, preprocessing, window)
+            yield _decode_one(path, preprocessing)
         for path in paths:
-            yield _decode_one(path, preprocessing, window)
+            yield _decode_one(path, preprocessing)
         return
 
     from pebble import ProcessExpired, ProcessPool
@@ -74,7 +72,7 @@ def decode(
         waiting: deque = deque()
 
         def put(path: Path) -> None:
-            future = pool.schedule(_decode_one, [path, preprocessing, window], timeout=timeout)
+            future = pool.schedule(_decode_one, [path, preprocessing], timeout=timeout)
             waiting.append((path, future))
 
         for path in head[: 4 * workers]:
@@ -117,9 +115,9 @@ class _Context(ForkServerContext):
     Process = _Process
 
 
-def _decode_one(path: Path, preprocessing: Preprocessing, window: bool) -> Decoded:
+def _decode_one(path: Path, preprocessing: Preprocessing) -> Decoded:
     try:
-        scan = read_scan(path, window=window)
+        scan = read_scan(path, window=preprocessing.voi)
         return Decoded(path, scan, preprocessing.apply(scan), None)
     except ScanError as error:
         return Decoded(path, error=error)

@@ -48,7 +48,7 @@ def read_dicom(source: Path | bytes, name: str, window: bool) -> Scan:
         pixels = np.moveaxis(pixels[order], 0, 2)
     header = light(dataset)
     notes += _mend_identifiers([header], name)
-    return _scan(pixels, affine, [header], name, notes)
+    return _scan(pixels, affine, [header], name, notes, window)
 
 
 def read_series(folder: Path, files: list[Path], window: bool) -> Scan:
@@ -80,16 +80,20 @@ def read_series(folder: Path, files: list[Path], window: bool) -> Scan:
     _check_one_series(headers, planes, slices, folder)
     order, affine, remarks = stack(planes, str(folder))
     pixels = np.stack([slices[i] for i in order], axis=2)
-    return _scan(pixels, affine, [headers[i] for i in order], str(folder), notes + remarks)
+    headers = [headers[i] for i in order]
+    return _scan(pixels, affine, headers, str(folder), notes + remarks, window)
 
 
-def _scan(pixels, affine, headers: list[Dataset], name: str, notes: list[str]) -> Scan:
+def _scan(
+    pixels, affine, headers: list[Dataset], name: str, notes: list[str], window: bool
+) -> Scan:
     if notes:
         log.warning("%s: %s", name, "; ".join(notes))
     return Scan(
         pixels,
         affine,
-        units_of(headers[0]),  # pyright: ignore[reportArgumentType]
+        # a display window leaves shades behind, whatever they were made of
+        "unknown" if window else units_of(headers[0]),  # pyright: ignore[reportArgumentType]
         text(headers[0], "Modality") or "unknown",
         name,
         "dicom",

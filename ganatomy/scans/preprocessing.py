@@ -36,6 +36,10 @@ class Preprocessing(BaseModel):
             sagittal, coronal and axial are the first, second and third axis.
         spacing: mm a model pixel, one number an axis; the grid is then centred on the scan,
             cut or filled, and `framing` does not apply. None: `framing` decides.
+        voi: read DICOM files as they ask to be displayed, through their own first VOI table or
+            window, each slice through its own; files without one, and other formats, as they
+            are. Values are then shades, no longer HU, also for `window`. Reading comes before
+            `apply`: whoever reads scans for a model passes `read_scan(…, window=voi)` on.
         window: values outside are clipped first (HU for CT).
         equalise: clip limit of contrast-limited adaptive histogram equalisation, after shrinking
             the longer side to `working_size`; None for none.
@@ -58,6 +62,7 @@ class Preprocessing(BaseModel):
     orientation: Literal["RAS"] | None = "RAS"
     plane: Literal["axial", "coronal", "sagittal"] = "axial"
     spacing: tuple[float, ...] | None = None
+    voi: bool = False
     window: tuple[float, float] | None = None
     equalise: float | None = Field(None, gt=0, le=1)
     working_size: int = Field(224, ge=16, le=2048)

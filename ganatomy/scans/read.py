@@ -30,7 +30,7 @@ def read_scan(
 
     Args:
         source: a path, or a file's content as bytes.
-        window: DICOM: apply the file's own first display window.
+        window: DICOM: apply the file's own first display window (VOI table or window).
         name: what errors and `Scan.path` call it; the path itself by default.
         constant: accept pixels that are all the same, as those of an empty mask are.
 

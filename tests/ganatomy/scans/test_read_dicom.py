@@ -8,7 +8,8 @@ import pytest
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 
-from ganatomy.scans import ScanError, read_scan
+from ganatomy.decoding import decode
+from ganatomy.scans import Preprocessing, ScanError, read_scan
 from tests.ganatomy.scans.conftest import DATA, ct_slice
 
 
@@ -117,6 +118,32 @@ def test_the_window_is_an_option(tmp_path, voxels):
     assert below.any()
     assert np.ptp(windowed.pixels[below]) == 0
     assert np.ptp(plain.pixels[below]) > 0
+    assert (plain.units, windowed.units) == ("HU", "unknown")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_models_settings_say_whether_the_window_is_applied(make_series, workers):
+    def change(dataset, number):
+        dataset.WindowCenter, dataset.WindowWidth = -200, 400 + 50 * number
+
+    folder = make_series(change)
+    paths = [folder, *sorted(folder.iterdir())]
+    seen = {}
+    for voi in (False, True):
+        preprocessing = Preprocessing(size=(12, 9), voi=voi)
+        seen[voi] = [item.prepared for item in decode(paths, preprocessing, workers=workers)]
+        for path, prepared in zip(paths, seen[voi], strict=True):
+            expected = preprocessing.apply(read_scan(path, window=voi)).samples
+            np.testing.assert_array_equal(prepared.samples, expected)
+    for plain, windowed in zip(seen[False], seen[True], strict=True):
+        # what lies below and above the window is one value each
+        shown = windowed.samples
+        assert (shown == -1).sum() > 2 * (plain.samples == -1).sum()
+        assert (shown == 1).sum() > 2 * (plain.samples == 1).sum()
+
+
+def test_the_window_is_off_unless_a_model_asks_for_it():
+    assert Preprocessing().voi is False
 
 
 def test_multi_frame_with_functional_groups_is_a_volume(tmp_path, voxels):
