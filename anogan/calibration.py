@@ -72,8 +72,8 @@ class Calibration:
         """How unlike the calibration scans each is, [m] for looks [m, d].
 
         Mahalanobis distance over what one look-alike scan in a hundred exceeds, or one in n + 1
-        where there are fewer than 99; 0 with one or two, which tell nothing. Above 1 a scan comes from another
-        scanner, framing or exposure, and its score is to be trusted less.
+        where there are fewer than 99; one or two scans tell nothing, and it is 0. Above 1 a scan
+        comes from another scanner, framing or exposure, and its score is to be trusted less.
 
         Covariance with the shrinkage of Ledoit and Wolf (2004).
         """
