@@ -35,6 +35,7 @@ class LatentGAN(Detector):
         adversary: the adversarial objective, a name of `ganatomy.objectives.objective`.
         critic_updates: critic steps a generator step.
         critic_norm: normalisation in the critic, None under a gradient penalty.
+        spectral: spectral normalisation of the critic (Miyato 2018), in place of clip or penalty.
         clip: weight clipping of the critic (Arjovsky 2017), or None.
         features: which block of the critic gives the features f.
         encoding: how the encoder learns: "izi" (image to z to image), "ziz" (z to image to z),
@@ -55,6 +56,7 @@ class LatentGAN(Detector):
         adversary: str = "wasserstein",
         critic_updates: int = 5,
         critic_norm: str | None = "layer",
+        spectral: bool = False,
         clip: float | None = None,
         features: str | int = "last",
         encoding: Literal["izi", "ziz", "izi_f"] | None = "izi_f",
@@ -68,7 +70,8 @@ class LatentGAN(Detector):
         self.shape = tuple(shape)
         self.latent, self.width, self.network_kind = latent, width, network
         self.adversary = objective(adversary)
-        self.critic_updates, self.critic_norm, self.clip = critic_updates, critic_norm, clip
+        self.critic_updates, self.critic_norm = critic_updates, critic_norm
+        self.spectral, self.clip = spectral, clip
         self.features, self.encoding, self.kappa, self.chunk = features, encoding, kappa, chunk
         self.assemble()
 
@@ -83,7 +86,11 @@ class LatentGAN(Detector):
         networks = {
             "generator": make_generator(self.shape, self.latent, width=self.width),
             "critic": make_critic(
-                self.shape, width=self.width, norm=self.critic_norm, features=self.features
+                self.shape,
+                width=self.width,
+                norm=self.critic_norm,
+                spectral=self.spectral,
+                features=self.features,
             ),
         }
         if self.encoding:

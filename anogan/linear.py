@@ -32,11 +32,14 @@ class Linear(Detector):
         self.assemble()
 
     def build_networks(self) -> dict[str, keras.Model]:
-        x = keras.Input(self.shape)
+        # In float32 under any policy: the control of a network in mixed precision is the same.
+        layers, exact = keras.layers, {"dtype": "float32"}
+        x = keras.Input(self.shape, **exact)
+        flat = layers.Flatten(**exact)(x)
         # No components: a code of length 1 that is always 0.
-        code = keras.layers.Dense(max(self.components, 1), name="code")(keras.layers.Flatten()(x))
-        flat = keras.layers.Dense(int(np.prod(self.shape)), name="image")(code)
-        image = keras.layers.Reshape(self.shape)(flat)
+        code = layers.Dense(max(self.components, 1), name="code", **exact)(flat)
+        made = layers.Dense(int(np.prod(self.shape)), name="image", **exact)(code)
+        image = layers.Reshape(self.shape, **exact)(made)
         return {"projection": keras.Model(x, {"image": image, "code": code}, name="projection")}
 
     def stages(self) -> list[Stage]:

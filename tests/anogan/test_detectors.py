@@ -127,6 +127,18 @@ def test_linear_is_scikit_learns_pca(components):
     np.testing.assert_allclose(found.latent, pca.transform(new.reshape(5, -1)), atol=1e-5)
 
 
+def test_mixed_precision_leaves_the_control_as_it_is():
+    expected = solved().inspect(images())
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        found = solved().inspect(images())
+    finally:
+        keras.config.set_dtype_policy(before)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_no_components_leave_the_healthy_mean():
     healthy = images(10)
     model = Linear(SHAPE, components=0)
@@ -327,6 +339,21 @@ def test_volumes_have_detectors_too(kind):
     found = model.inspect(images(2, (8, 8, 8, 1)))
     assert found.residual.shape == (2, 8, 8, 8)
     assert np.isfinite(found.paper_score).all()
+
+
+@pytest.mark.parametrize("network", ["dcgan", "residual"])
+def test_a_critic_is_spectrally_normalised_where_asked_for(network):
+    settings = {"network": network, "critic_norm": None, **SMALL}
+
+    def normalised(**more):
+        critic = FAnoGAN(SHAPE, **settings, **more).networks["critic"]
+        kinds = [type(layer).__name__ for layer in critic.layers]
+        return sum("Spectral" in kind for kind in kinds)
+
+    assert normalised() == 0
+    assert normalised(spectral=True) >= 2
+    model = FAnoGAN(SHAPE, spectral=True, **settings)
+    assert np.isfinite(model.inspect(images(3)).paper_score).all()
 
 
 def test_pictures_of_training_are_pictures():
