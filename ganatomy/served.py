@@ -61,6 +61,7 @@ class Answers:
     def __init__(self, folder: str | Path):
         preset = read_config(Path(folder))["preset"]
         self.rank: int = preset["rank"]
+        self.voi: bool = preset["preprocessing"].get("voi", False)
         self.face = registry.face(preset["task"]).load(folder)
         # TensorFlow takes all cores for one pass; two at a time only take twice the memory.
         self._one_at_a_time = threading.Lock()
@@ -112,7 +113,7 @@ class Answers:
             raise Refused(f"{name}: scan is not bytes; expected a file's content")
         if len(content) > MAX_SCAN_BYTES:
             raise Refused(f"{name}: is too large; expected at most {MAX_SCAN_BYTES >> 20} MiB")
-        return read_scan(bytes(content), name=name)
+        return read_scan(bytes(content), name=name, window=self.voi, max_pixels=MAX_PIXELS)
 
     def _pixels(self, name: str, nested: Any) -> np.ndarray:
         """Nested numbers as [*grid, channels], refused by their shape before they are numbers."""

@@ -9,16 +9,16 @@ from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
 from ganatomy.scans.dicom_header import light, numbers, open_dicom, text
-from ganatomy.scans.dicom_pixels import decode, functional_group, pixel_spacing, units_of
+from ganatomy.scans.dicom_pixels import claim, decode, functional_group, pixel_spacing, units_of
 from ganatomy.scans.errors import ScanError
 from ganatomy.scans.planes import Plane, stack
-from ganatomy.scans.safety import MAX_FRAMES, MAX_PIXEL_BYTES
+from ganatomy.scans.safety import MAX_FRAMES, MAX_PIXEL_BYTES, check_pixels
 from ganatomy.scans.scan import Scan
 
 log = logging.getLogger(__name__)
 
 
-def read_dicom(source: Path | bytes, name: str, window: bool) -> Scan:
+def read_dicom(source: Path | bytes, name: str, window: bool, max_pixels: int | None) -> Scan:
     """One DICOM file: a slice or radiograph (rank 2), or a multi-frame volume (rank 3).
 
     A slice keeps its full affine; its third column is the slice thickness along the normal
@@ -28,6 +28,7 @@ def read_dicom(source: Path | bytes, name: str, window: bool) -> Scan:
         ScanError: see decode and stack; also frames without positions.
     """
     dataset = open_dicom(source, name)
+    check_pixels(name, claim(dataset, name).pixels, max_pixels)
     pixels = decode(dataset, name, window)
     notes: list[str] = []
     if len(pixels) == 1:
@@ -51,7 +52,7 @@ def read_dicom(source: Path | bytes, name: str, window: bool) -> Scan:
     return _scan(pixels, affine, [header], name, notes, window)
 
 
-def read_series(folder: Path, files: list[Path], window: bool) -> Scan:
+def read_series(folder: Path, files: list[Path], window: bool, max_pixels: int | None) -> Scan:
     """A folder whose files are the slices of one series, ordered along the slice normal.
 
     Raises:
@@ -59,13 +60,15 @@ def read_series(folder: Path, files: list[Path], window: bool) -> Scan:
     """
     if len(files) > MAX_FRAMES:
         raise ScanError(folder, f"holds {len(files)} files", f"at most {MAX_FRAMES} slices")
-    planes, headers, slices, held = [], [], [], 0
+    planes, headers, slices, held, claimed = [], [], [], 0, 0
     for file in files:
         dataset = open_dicom(file, str(file))
         holder = _plane_holder(dataset, 0)
         if holder is None:
             problem = "has no ImagePositionPatient, so its place in the series is unknown"
             raise ScanError(file, problem, "a slice with position and orientation")
+        claimed += claim(dataset, str(file)).pixels
+        check_pixels(str(folder), claimed, max_pixels)
         pixels = decode(dataset, str(file), window)
         if len(pixels) != 1:
             raise ScanError(file, "is a multi-frame file among others", "one file alone")

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -13,6 +14,40 @@ from pydicom.uid import UID, RLELossless
 from ganatomy.scans.dicom_header import PIXEL_KEYWORDS, numbers, text, whole
 from ganatomy.scans.errors import ScanError
 from ganatomy.scans.safety import check_sizes, quiet
+
+
+class Claim(NamedTuple):
+    """The pixels that a header says there are.
+
+    Attributes:
+        samples: stored for a pixel; a palette's single one becomes three.
+        stored: bits of a sample.
+        pixels: of all frames, each counted once a decoded sample.
+    """
+
+    rows: int
+    columns: int
+    frames: int
+    samples: int
+    stored: int
+    pixels: int
+
+
+def claim(dataset: Dataset, name: str) -> Claim:
+    """What a header claims, after the checks that hold for any file.
+
+    Raises:
+        ScanError: impossible, or more than can be held.
+    """
+    rows, columns = whole(dataset, "Rows", name), whole(dataset, "Columns", name)
+    frames = whole(dataset, "NumberOfFrames", name, 1)
+    samples = whole(dataset, "SamplesPerPixel", name, 1)
+    stored = whole(dataset, "BitsAllocated", name)
+    if samples not in (1, 3, 4) or stored not in (1, 8, 16, 32, 64):
+        raise ScanError(name, "has an unknown form of pixels", "1 or 3 samples of 1 to 64 bits")
+    colours = 3 if text(dataset, "PhotometricInterpretation") == "PALETTE COLOR" else samples
+    check_sizes(name, (rows, columns), max(4, stored / 8), frames, colours)
+    return Claim(rows, columns, frames, samples, stored, rows * columns * frames * colours)
 
 
 def decode(dataset: Dataset, name: str, window: bool) -> np.ndarray:
@@ -29,14 +64,7 @@ def decode(dataset: Dataset, name: str, window: bool) -> np.ndarray:
     Raises:
         ScanError: impossible or untrue claims, an unknown transfer syntax, damaged pixels.
     """
-    rows, columns = whole(dataset, "Rows", name), whole(dataset, "Columns", name)
-    frames = whole(dataset, "NumberOfFrames", name, 1)
-    samples = whole(dataset, "SamplesPerPixel", name, 1)
-    stored = whole(dataset, "BitsAllocated", name)
-    if samples not in (1, 3, 4) or stored not in (1, 8, 16, 32, 64):
-        raise ScanError(name, "has an unknown form of pixels", "1 or 3 samples of 1 to 64 bits")
-    colours = 3 if text(dataset, "PhotometricInterpretation") == "PALETTE COLOR" else samples
-    check_sizes(name, (rows, columns), max(4, stored / 8), frames, colours)
+    rows, columns, frames, samples, stored, _ = claim(dataset, name)
     keyword = next((k for k in PIXEL_KEYWORDS if k in dataset), None)
     if keyword is None:
         raise ScanError(name, "is DICOM but holds no pixels", "PixelData")

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from ganatomy.scans.errors import ScanError
-from ganatomy.scans.safety import check_sizes, quiet, read_gzip
+from ganatomy.scans.safety import check_pixels, check_sizes, quiet, read_gzip
 from ganatomy.scans.scan import Scan
 
 HEADER_BYTES = {1: 348, 2: 540}
 BYTES_PER_VOXEL = {
     2: 1, 4: 2, 8: 4, 16: 4, 64: 8, 128: 3, 256: 1, 512: 2, 768: 4, 1024: 8, 1280: 8,
 }  # fmt: skip
+RGB24 = 128
 MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # unknown (read as mm), metre, mm, micrometre
 
 
@@ -28,14 +29,14 @@ def nifti_version(start: bytes) -> int:
     return 0
 
 
-def read_nifti(source: Path | bytes, name: str, packed: bool) -> Scan:
+def read_nifti(source: Path | bytes, name: str, packed: bool, max_pixels: int | None) -> Scan:
     """A volume (or a slice) in the file's own index order, with its affine in mm.
 
     The header is checked before nibabel sees it, and no more is unpacked than the
     header's own grid needs.
 
     Raises:
-        ScanError: damaged, cut short, a time series, or without a usable orientation.
+        ScanError: damaged, cut short, too large, a time series, or without a usable orientation.
     """
     import nibabel as nib
 
@@ -45,7 +46,7 @@ def read_nifti(source: Path | bytes, name: str, packed: bool) -> Scan:
         raise ScanError(name, "is not a NIfTI file", "a NIfTI-1 or NIfTI-2 header")
     if start[344:346] == b"ni" or start[4:6] == b"ni":
         raise ScanError(name, "is half of a .hdr/.img pair", "a single .nii or .nii.gz")
-    length = _check_header(start, version, name)
+    length = _check_header(start, version, name, max_pixels)
     content = _read(source, name, packed, length)
     if len(content) < length:
         raise ScanError(name, "is cut short", f"{length} bytes as its header says")
@@ -73,7 +74,7 @@ def _read(source: Path | bytes, name: str, packed: bool, length: int) -> bytes:
         return file.read(length)
 
 
-def _check_header(start: bytes, version: int, name: str) -> int:
+def _check_header(start: bytes, version: int, name: str, max_pixels: int | None) -> int:
     """How many bytes the file needs, after refusing what cannot be right."""
     if len(start) < HEADER_BYTES[version]:
         raise ScanError(name, "is cut short in its header", f"{HEADER_BYTES[version]} bytes")
@@ -104,6 +105,7 @@ def _check_header(start: bytes, version: int, name: str) -> int:
     if datatype not in BYTES_PER_VOXEL:
         raise ScanError(name, "has voxels of an unsupported type", "integers, floats or RGB")
     check_sizes(name, sides, max(4, BYTES_PER_VOXEL[datatype]))
+    check_pixels(name, math.prod(sides) * (3 if datatype == RGB24 else 1), max_pixels)
     if not (math.isfinite(offset) and smallest <= offset <= 1 << 20):
         raise ScanError(name, "has an impossible vox_offset", f"{smallest} to {1 << 20}")
     if codes[0] <= 0 and codes[1] <= 0:

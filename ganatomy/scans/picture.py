@@ -7,14 +7,14 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ganatomy.scans.errors import ScanError
-from ganatomy.scans.safety import check_sizes, quiet, read_start
+from ganatomy.scans.safety import check_pixels, check_sizes, quiet, read_start
 from ganatomy.scans.scan import Scan
 
 MAX_PICTURE_PIXELS = 100_000_000
 GREY = {"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
 
 
-def read_picture(source: Path | bytes, name: str) -> Scan:
+def read_picture(source: Path | bytes, name: str, max_pixels: int | None) -> Scan:
     """A picture as `[row, column, c]`: grey is one channel, colour three.
 
     16-bit grey is kept, palettes are resolved, transparency is dropped, and a camera's
@@ -39,6 +39,7 @@ def read_picture(source: Path | bytes, name: str) -> Scan:
             check_sizes(name, (height, width), 4, samples=3)
             if width * height > MAX_PICTURE_PIXELS:
                 raise _too_large(name)
+            check_pixels(name, width * height * (1 if image.mode in GREY else 3), max_pixels)
             pages = getattr(image, "n_frames", 1)
             if pages != 1:
                 raise ScanError(name, f"has {pages} pages", "one image a file")

@@ -23,6 +23,7 @@ def read_scan(
     window: bool = False,
     name: str | None = None,
     constant: bool = False,
+    max_pixels: int | None = None,
 ) -> Scan:
     """Read one scan: a DICOM file, the folder of a DICOM series, NIfTI, PNG, JPEG or TIFF.
 
@@ -33,13 +34,15 @@ def read_scan(
         window: DICOM: apply the file's own first display window (VOI table or window).
         name: what errors and `Scan.path` call it; the path itself by default.
         constant: accept pixels that are all the same, as those of an empty mask are.
+        max_pixels: rows × columns × frames or slices × samples a pixel that are decoded at
+            most; what claims more is refused before. None: the bounds that hold for any file.
 
     Raises:
         ScanError: anything that cannot be read as one scan, in one line.
     """
     called = name or ("upload" if isinstance(source, bytes) else str(source))
     try:
-        scan = _read(source, called, window)
+        scan = _read(source, called, window, max_pixels)
     except MemoryError as error:
         raise ScanError(called, "needs more memory than there is", "a smaller scan") from error
     scan.path = called
@@ -50,14 +53,16 @@ def read_scan(
     return scan
 
 
-def _read(source: str | os.PathLike | bytes, name: str, window: bool) -> Scan:
+def _read(
+    source: str | os.PathLike | bytes, name: str, window: bool, max_pixels: int | None
+) -> Scan:
     if isinstance(source, bytes):
-        return _read_file(source, source[:540], name, window)
+        return _read_file(source, source[:540], name, window, max_pixels)
     path = Path(source)
     check_path(path)
     if path.is_dir():
-        return _read_folder(path, window)
-    return _read_file(path, read_start(path, 540), name, window)
+        return _read_folder(path, window, max_pixels)
+    return _read_file(path, read_start(path, 540), name, window, max_pixels)
 
 
 def sniff(start: bytes) -> str:
@@ -71,7 +76,9 @@ def sniff(start: bytes) -> str:
     return "nifti" if nifti_version(start) else ""
 
 
-def _read_file(source: Path | bytes, start: bytes, name: str, window: bool) -> Scan:
+def _read_file(
+    source: Path | bytes, start: bytes, name: str, window: bool, max_pixels: int | None
+) -> Scan:
     if isinstance(source, bytes) and not source:
         raise ScanError(name, "is empty", ANY_SCAN)
     if isinstance(source, bytes) and len(source) > MAX_FILE_BYTES:
@@ -80,18 +87,18 @@ def _read_file(source: Path | bytes, start: bytes, name: str, window: bool) -> S
     if kind == "dicom":
         from ganatomy.scans.dicom import read_dicom
 
-        return read_dicom(source, name, window)
+        return read_dicom(source, name, window, max_pixels)
     if kind in ("nifti", "gzip"):
-        return read_nifti(source, name, packed=kind == "gzip")
+        return read_nifti(source, name, kind == "gzip", max_pixels)
     if kind == "picture":
-        return read_picture(source, name)
+        return read_picture(source, name, max_pixels)
     suffix = Path(name).suffix.lower()
     if suffix in (".dcm", ".dicom"):
         raise ScanError(name, "has no DICOM preamble", "a DICOM file as PS3.10 defines it")
     raise ScanError(name, "is no image that can be read", ANY_SCAN)
 
 
-def _read_folder(folder: Path, window: bool) -> Scan:
+def _read_folder(folder: Path, window: bool, max_pixels: int | None) -> Scan:
     from ganatomy.scans.dicom import read_dicom, read_series
 
     files = [p for p in _entries(folder) if not _is_side_file(p)]
@@ -105,8 +112,8 @@ def _read_folder(folder: Path, window: bool) -> Scan:
         if sniff(read_start(file)) != "dicom":
             raise ScanError(file, "is not DICOM", "nothing but the slices of one series")
     if len(files) == 1:
-        return read_dicom(files[0], str(files[0]), window)
-    return read_series(folder, files, window)
+        return read_dicom(files[0], str(files[0]), window, max_pixels)
+    return read_series(folder, files, window, max_pixels)
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -77,6 +77,18 @@ def check_sizes(
         raise ScanError(name, "claims more pixels than can be held", limit)
 
 
+def check_pixels(name: str, claimed: int, most: int | None) -> None:
+    """Refuse more pixels than the caller's own bound, where it has one.
+
+    Args:
+        name: the file or folder.
+        claimed: pixels of all frames or slices, times samples a pixel.
+        most: the bound; None for none but `check_sizes`.
+    """
+    if most is not None and claimed > most:
+        raise ScanError(name, f"claims {claimed} pixels", f"at most {most}")
+
+
 def read_gzip(name: str, source: Path | bytes, length: int) -> bytes:
     """At most `length` unpacked bytes of a gzip stream, however much it would unfold to."""
     stream = io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb")  # noqa: SIM115

@@ -218,3 +218,79 @@ def test_a_picture_larger_than_allowed():
     stream = io.BytesIO()
     Image.fromarray(PLANE.astype(np.uint8)).save(stream, "PNG")
     assert read_scan(stream.getvalue()).shape == (12, 9)
+
+
+def nifti_of(pixels: np.ndarray) -> bytes:
+    return gzip.compress(nib.Nifti1Image(pixels, np.eye(4)).to_bytes())
+
+
+def picture_of(pixels: np.ndarray, mode: str) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).convert(mode).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def dicom_of(**changes) -> bytes:
+    dataset = ct_slice(PLANE)
+    for keyword, value in changes.items():
+        setattr(dataset, keyword, value)
+    return content_of(dataset)
+
+
+RGB24 = np.zeros((12, 9), [("R", "u1"), ("G", "u1"), ("B", "u1")])
+RGB24["R"] = PLANE
+
+
+# 12 × 9 is 108
+@pytest.mark.parametrize(
+    ("content", "pixels"),
+    [
+        (dicom_of(), 108),
+        (nifti_of(PLANE), 108),
+        (nifti_of(np.stack([PLANE] * 5, -1)), 540),
+        (nifti_of(RGB24[..., None]), 324),
+        (picture_of(PLANE, "L"), 108),
+        (picture_of(PLANE, "LA"), 108),
+        (picture_of(PLANE, "RGB"), 324),
+        (picture_of(PLANE, "P"), 324),
+    ],
+    ids=["dicom", "nifti", "volume", "rgb-nifti", "grey", "transparent", "colour", "palette"],
+)
+def test_a_caller_may_set_a_tighter_bound(monkeypatch, content, pixels):
+    assert read_scan(content, max_pixels=pixels).pixels.size == pixels
+    # nothing is decoded or unpacked once the claim is known
+    for place in (
+        "ganatomy.scans.dicom.decode",
+        "ganatomy.scans.nifti._pixels",
+        "ganatomy.scans.picture._pixels",
+    ):
+        monkeypatch.setattr(place, lambda *_: pytest.fail("was decoded"))
+    with pytest.raises(ScanError) as caught:
+        read_scan(content, name="a", max_pixels=pixels - 1)
+    assert str(caught.value) == f"a: claims {pixels} pixels; expected at most {pixels - 1}"
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_the_bound_holds_before_a_claim_is_believed():
+    # within what any file may claim, and far beyond what the file holds
+    header = bytearray(nib.Nifti1Image(PLANE[..., None], np.eye(4)).to_bytes())
+    header[40:48] = struct.pack("<4h", 3, 800, 800, 800)
+    sources = [dicom_of(Rows=16384, Columns=16384), bytes(header), gzip.compress(header)]
+    for source in sources:
+        with pytest.raises(ScanError, match=r"claims \d+ pixels; expected at most 67108864"):
+            read_scan(source, max_pixels=64 << 20)
+
+
+def test_frames_count_too():
+    content = dicom_of(NumberOfFrames=2, BitsAllocated=8, BitsStored=8, HighBit=7)
+    with pytest.raises(ScanError, match="2 frames without a position"):  # as far as it gets
+        read_scan(content, max_pixels=216)
+    with pytest.raises(ScanError, match="claims 216 pixels; expected at most 215"):
+        read_scan(content, max_pixels=215)
+
+
+def test_the_slices_of_a_series_count_together(make_series):
+    folder = make_series()
+    assert read_scan(folder, max_pixels=648).shape == (12, 9, 6)
+    with pytest.raises(ScanError, match="series: claims 648 pixels; expected at most 647"):
+        read_scan(folder, max_pixels=647)
