@@ -5,14 +5,17 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
 DONE, SOME_FAILED, WRONG_USE = 0, 1, 2
+# Of the calibration scans themselves one in a hundred is unlike the others.
+FEW_UNLIKE = 0.05
 
 
 def main() -> None:
@@ -104,8 +107,14 @@ def models(task: str | None, as_json: bool) -> None:
 @click.option("--experiment", help="MLflow experiment.")
 @click.option("--register", help="Register the model under this name.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--repeat", default=1, show_default=True, help="Train with so many seeds.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
+@click.option(
+    "--repeat",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Train with so many seeds.",
+)
 @click.option("--fpr", default=0.05, show_default=True, help="Healthy scans called abnormal.")
 @click.option(
     "--strategy",
@@ -145,28 +154,30 @@ def fit(
     measured = []
     for number in range(repeat):
         folder = out if repeat == 1 else out / f"seed-{seed + number}"
-        face = train(
-            recipe,
-            table,
-            folder,
-            validation=held,
-            seed=seed + number,
-            strategy=strategy,
-            resume=resume and folder.exists(),
-            experiment=experiment,
-            register=register,
-            log_images=log_images,
-            fpr=fpr,
-        )
-        if face is None:  # a worker that is not the chief
-            return
+        # Of several seeds some are finished before the one that was interrupted.
+        if not (repeat > 1 and resume and _is_finished(folder, recipe, table, seed + number)):
+            face = train(
+                recipe,
+                table,
+                folder,
+                validation=held,
+                seed=seed + number,
+                strategy=strategy,
+                resume=resume and folder.exists(),
+                experiment=experiment,
+                register=register,
+                log_images=log_images,
+                fpr=fpr,
+            )
+            if face is None:  # a worker that is not the chief
+                return
         click.echo(f"model: {folder}")
         if held is not None:
-            measures = json.loads((folder / "evaluation" / "measures.json").read_text())
-            _print_measures({folder.name: measures})
+            measures = _read_measures(folder)
+            _print_measures([(folder.name, measures)])
             measured.append({k: v["value"] for k, v in measures["measures"].items()})
     if len(measured) > 1:
-        _print_seeds(measured)
+        _summarise_seeds(measured, out)
 
 
 @cli.command()
@@ -180,6 +191,7 @@ def score(model: str, scans: tuple[str, ...], out: Path, maps: bool) -> None:
     face, table = _face(model, "detect", "score"), _table(scans)
     failed = face.score_to(table, out, maps=maps)
     click.echo(f"scores: {out / 'scores.csv'}")
+    _warn_of_unlike(_unlike_of(out / "scores.csv", set(table.names)), "scans")
     if failed:
         for line in failed:
             click.echo(line, err=True)
@@ -195,11 +207,13 @@ def score(model: str, scans: tuple[str, ...], out: Path, maps: bool) -> None:
 @plain_errors
 def calibrate(model: str, data: tuple[str, ...], fpr: float, out: Path) -> None:
     """Set a new threshold for another site's scanner, without training."""
+    _refuse_full(out)
     face, table = _face(model, "detect", "calibrate"), _table(data)
     before = face.threshold_
     unreadable = face.calibrate(table, fpr)
     face.save(out)
-    click.echo(f"threshold {before:.4g} -> {face.threshold_:.4g} from {len(table)} healthy scans")
+    used = len(table) - len(unreadable)
+    click.echo(f"threshold {before:.4g} -> {face.threshold_:.4g} from {used} healthy scans")
     click.echo(f"model: {out}")
     for line in unreadable:
         click.echo(line, err=True)
@@ -212,7 +226,12 @@ def calibrate(model: str, data: tuple[str, ...], fpr: float, out: Path) -> None:
 @click.option("--data", multiple=True, help="Labelled scans: a CSV, or a folder of folders.")
 @click.option("--normal", type=click.Path(path_type=Path, exists=True), help="Healthy scans.")
 @click.option("--abnormal", type=click.Path(path_type=Path, exists=True), help="Abnormal scans.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write measures here.")
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write measures here.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Write scores and pictures here.")
 @plain_errors
 def evaluate(
@@ -236,24 +255,44 @@ def evaluate(
         table = read_labelled_table(data, roles)
     else:
         raise click.UsageError("give --data, or both --normal and --abnormal")
-    found = {}
-    for model in models:
-        face = _face(model, "detect", "evaluate")
-        folder = None if out is None else out if len(models) == 1 else out / Path(model).name
-        found[model] = face.evaluate(table, folder)
+    if json_file is not None and not json_file.parent.is_dir():
+        raise click.UsageError(f"--json {json_file}: no such folder {json_file.parent}")
+    sources = [local_folder(model) for model in models]
+    folders: list[Path | None] = [out]
+    if len(models) > 1:
+        names = _numbered(map(_name_of, models), "-{}")
+        folders = [None if out is None else out / name for name in names]
+        if out is not None:
+            _refuse_full(out, *names)
+    for folder in folders:
+        if folder is not None:
+            _refuse_full(folder, "measures.json")
+    faces = [
+        _face(model, "detect", "evaluate", source)
+        for model, source in zip(models, sources, strict=True)
+    ]
+    found = []
+    labels = _numbered(models, " ({})")
+    for label, face, source, folder in zip(labels, faces, sources, folders, strict=True):
+        found.append((label, face.evaluate(table, folder)))
         if folder is not None:  # what the report shows beside the measures
-            source = local_folder(model)
             for name in ("model_card.md", "history.csv"):
                 if (source / name).exists():
                     shutil.copyfile(source / name, folder / name)
-    measures = {model: evaluation.measures for model, evaluation in found.items()}
+    measures = [(label, evaluation.measures) for label, evaluation in found]
     _print_measures(measures)
     if len(models) > 1:
         _print_differences(found)
     if json_file is not None:
-        shown = measures if len(models) > 1 else next(iter(measures.values()))
+        shown = dict(measures) if len(models) > 1 else measures[0][1]
         json_file.write_text(json.dumps(shown, indent=2))
-    failed = [line for one in measures.values() for line in one["failed"]]
+    for label, evaluation in found:
+        scores = evaluation.scores
+        _warn_of_unlike(
+            scores.loc[scores["label"] == 0, "unlike"],
+            "healthy scans" if len(models) == 1 else f"healthy scans of {label}",
+        )
+    failed = [line for _, one in measures for line in one["failed"]]
     for line in dict.fromkeys(failed):
         click.echo(line, err=True)
     if failed:
@@ -272,7 +311,8 @@ def report(run_or_dir: str, out: Path) -> None:
     if not folder.is_dir():
         from ganatomy.artifacts import local_folder
 
-        folder = local_folder(run_or_dir)
+        run = re.fullmatch(r"(?:runs:/)?([0-9a-f]{32})/?", run_or_dir)
+        folder = local_folder(f"runs:/{run[1]}/model" if run else run_or_dir)
     click.echo(f"report: {write_report(folder, out)}")
 
 
@@ -319,12 +359,16 @@ def ui(port: int) -> None:
     sys.exit(subprocess.call([*command, "--backend-store-uri", store]))
 
 
-def _face(model: str, task: str, verb: str) -> Any:
-    """The face of a trained model, refused where its task does not have the verb."""
+def _face(model: str, task: str, verb: str, folder: Path | None = None) -> Any:
+    """The face of a trained model, refused where its task does not have the verb.
+
+    Args:
+        folder: where the model lies, should that be known already.
+    """
     from ganatomy.artifacts import local_folder, read_config
     from ganatomy.registry import face
 
-    folder = local_folder(model)
+    folder = folder or local_folder(model)
     own = read_config(folder)["preset"]["task"]
     if own != task:
         raise click.UsageError(f"{model} does {own}; {verb} is for models that {task}")
@@ -338,8 +382,86 @@ def _table(scans: tuple[str, ...]) -> Any:
     return read_table(scans, {"scan": "joined"})
 
 
-def _print_measures(found: dict[str, dict]) -> None:
-    for name, measures in found.items():
+def _refuse_full(out: Path, *own: str) -> None:
+    """Refuse a folder that holds something else: a model, scores, whatever is not ours.
+
+    Args:
+        own: names that tell a folder which may be written over.
+    """
+    from ganatomy.artifacts import ArtifactError
+
+    names = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    ours = names & set(own) and not names & {"config.json", "model.json"}
+    if (names and not ours) or (out.exists() and not out.is_dir()):
+        raise ArtifactError(f"{out} holds something else already: choose another --out")
+
+
+def _name_of(model: str) -> str:
+    """What a model's folder of results is called."""
+    path = Path(model)
+    return (path.resolve() if path.is_dir() else path).name or "model"
+
+
+def _numbered(names: Iterable[str], mark: str) -> list[str]:
+    """Names made unique by a number."""
+    unique: list[str] = []
+    for name in names:
+        number, candidate = 1, name
+        while candidate in unique:
+            number += 1
+            candidate = name + mark.format(number)
+        unique.append(candidate)
+    return unique
+
+
+def _unlike_of(scores: Path, names: set[str]) -> list[float]:
+    """The column `unlike` of the scans of these names that have a score."""
+    import csv
+
+    with open(scores, newline="") as stored:
+        rows = [row for row in csv.DictReader(stored) if row["scan"] in names]
+    return [float(row["unlike"]) for row in rows if row["unlike"]]
+
+
+def _warn_of_unlike(unlike: Iterable[float], what: str) -> None:
+    """Say where more scans look unlike the calibration scans than chance would have it."""
+    values = [value > 1 for value in unlike]
+    if values and sum(values) > FEW_UNLIKE * len(values):
+        click.echo(
+            f"{sum(values)} of {len(values)} {what} do not look like the calibration scans: "
+            "calibrate on healthy scans of this source, see column unlike",
+            err=True,
+        )
+
+
+def _is_finished(folder: Path, recipe: Any, table: Any, seed: int) -> bool:
+    """Whether a folder holds the finished model of this very run."""
+    from ganatomy.tables import fingerprint
+
+    if not (folder / "config.json").exists() or (folder / "checkpoint.weights.h5").exists():
+        return False
+    file = folder / "run.json"
+    stored = json.loads(file.read_text()) if file.exists() else {}
+    own = {
+        "preset": recipe.model_dump(mode="json"),
+        "seed": seed,
+        "files": fingerprint(path for paths in table.paths.values() for path in paths),
+    }
+    # Another run's folder is left to `fit`, which says so.
+    return {key: stored.get(key) for key in own} == own
+
+
+def _read_measures(folder: Path) -> dict[str, Any]:
+    from ganatomy.artifacts import ArtifactError
+
+    file = folder / "evaluation" / "measures.json"
+    if not file.exists():
+        raise ArtifactError(f"{folder} was finished without --validation: measure it by evaluate")
+    return json.loads(file.read_text())
+
+
+def _print_measures(found: Iterable[tuple[str, dict]]) -> None:
+    for name, measures in found:
         counts = f"{measures['n_healthy']} healthy, {measures['n_abnormal']} abnormal"
         by = "patients" if measures["patients"] else "scans"
         click.echo(f"{name}: {counts} (95 % intervals over {by})")
@@ -356,11 +478,11 @@ def _print_measures(found: dict[str, dict]) -> None:
             )
 
 
-def _print_differences(found: dict[str, Any]) -> None:
+def _print_differences(found: list[tuple[str, Any]]) -> None:
     """The first model against each other, on the scans that both could read."""
     from ganatomy.measures.detection import paired_difference
 
-    (first, one), *others = found.items()
+    (first, one), *others = found
     for name, other in others:
         both = one.scores.merge(other.scores, on="scan", suffixes=("", "_other"))
         gap = paired_difference(
@@ -374,12 +496,17 @@ def _print_differences(found: dict[str, Any]) -> None:
         )
 
 
-def _print_seeds(measured: list[dict[str, float]]) -> None:
+def _summarise_seeds(measured: list[dict[str, float]], out: Path) -> None:
+    """Print mean and spread of each measure, and write them to seeds.json."""
+    from ganatomy.artifacts import write_whole
     from ganatomy.measures.detection import summarise_seeds
 
+    summary = summarise_seeds(measured)
     click.echo(f"over {len(measured)} seeds (mean ± standard deviation)")
-    for key, value in summarise_seeds(measured).items():
+    for key, value in summary.items():
         click.echo(f"  {key.replace('_', ' '):<20} {value.mean:.3f} ± {value.spread:.3f}")
+    shown = {key: {"mean": v.mean, "spread": v.spread, "n": v.n} for key, v in summary.items()}
+    write_whole(out / "seeds.json", json.dumps(shown, indent=2))
 
 
 if __name__ == "__main__":
