@@ -59,7 +59,7 @@ def measure(quick: bool) -> Result:
             result.rows += compare(settings, samples, rival, built["parameters"], quick)
             rival.end()
     result.notes = [
-        f"32×32 samples, batches of {BATCH}, one critic update a step, {count} threads on each "
+        f"32×32 samples, batches of {BATCH}, one critic update a step, {count} thread(s) on each "
         "side, the generator's moving average on both. The networks have the same layers and the "
         "same number of parameters, which is checked in the run. Ratios are ours over PyTorch: "
         "above 1, ours is faster.",
