@@ -346,6 +346,15 @@ class AnomalyScorer(OutlierMixin, BaseEstimator):
         for name, control in self.controls_.items():
             control._write(folder / "controls" / name)
 
+    @staticmethod
+    def check_settings(postprocessing: dict[str, Any]) -> None:
+        """Refuse settings of a preset's `postprocessing` that do not fit.
+
+        Raises:
+            pydantic.ValidationError: which one does not.
+        """
+        Postprocessing(**postprocessing)
+
 
 def _see_alike(one: Preprocessing, other: Preprocessing) -> bool:
     states = one.state(), other.state()

@@ -44,6 +44,11 @@ class Augment(BaseModel):
     def active(self) -> bool:
         return self != Augment()
 
+    @property
+    def moves(self) -> bool:
+        """Whether samples are moved, which is for 2D only."""
+        return bool(self.shift or self.scale or self.rotate)
+
     def __call__(self, batch: Mapping[str, tf.Tensor], seed: tf.Tensor) -> dict[str, tf.Tensor]:
         """Change {role: [n, *size, c]}; `seed` [2] decides everything.
 
@@ -53,8 +58,7 @@ class Augment(BaseModel):
         first = next(iter(batch.values()))
         shape = tuple(int(side or 0) for side in first.shape)
         count, rank = shape[0], len(shape) - 2
-        moved = bool(self.shift or self.scale or self.rotate)
-        if moved and rank != 2:
+        if self.moves and rank != 2:
             raise ValueError(
                 "augment: shift, scale and rotate are for 2D; volumes take flip, gain, bias"
             )
@@ -64,7 +68,7 @@ class Augment(BaseModel):
             return tf.random.stateless_uniform((count, *shape), key, -1.0, 1.0)
 
         result = {}
-        transform = self._transform(draw, shape[1:3]) if moved else None
+        transform = self._transform(draw, shape[1:3]) if self.moves else None
         mirrored = {axis: draw(10 + axis) > 0 for axis in self.flip}
         wide = (count,) + (1,) * (rank + 1)
         gain = tf.reshape(tf.exp(self.gain * draw(20)), wide)

@@ -15,7 +15,7 @@ from importlib.resources import files
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
 from ganatomy.errors import WrongUse
 
@@ -39,7 +39,7 @@ class Training(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     batch_size: int = Field(default=32, gt=0)
-    steps: dict[str, int] = {}
+    steps: dict[str, NonNegativeInt] = {}
     every: int = Field(default=100, gt=0)
     augment: dict[str, Any] = {}
     holdout: float = Field(default=0.15, ge=0, lt=1)

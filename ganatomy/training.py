@@ -17,17 +17,18 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from pydantic import ValidationError
 
 from ganatomy import registry
 from ganatomy.artifacts import Artifact, ArtifactError, build_model, write_whole
 from ganatomy.batches import Augment, batches
 from ganatomy.cache import Samples, prepare
 from ganatomy.callbacks import Checkpoint, History, Means, Progress, StopAtNaN
+from ganatomy.errors import WrongUse
 from ganatomy.game import AdversarialModel
 from ganatomy.progress import counter
 from ganatomy.registry import Preset
 from ganatomy.scans import Preprocessing, Scan, ScanError, read_scan
+from ganatomy.settings import check_settings
 from ganatomy.tables import Table, fingerprint, split
 from ganatomy.tracking import LogToRun, Run
 
@@ -47,7 +48,7 @@ def make_strategy(name: str = "auto") -> Strategy:
         devices = gpus or tf.config.list_logical_devices("CPU")
         return tf.distribute.MirroredStrategy([device.name for device in devices])
     if name not in ("auto", "none"):
-        raise ValueError(f"--strategy {name}: expected auto, none, mirrored or multiworker")
+        raise WrongUse(f"--strategy {name}: expected auto, none, mirrored or multiworker")
     return tf.distribute.get_strategy()
 
 
@@ -82,11 +83,9 @@ def train(
         callbacks: made anew for every stage.
 
     Raises:
-        ValueError: `steps` does not name the stages.
+        WrongUse: `steps` does not name the stages.
     """
-    names = [stage.name for stage in model.stage_list]
-    if set(steps) != set(names):
-        raise ValueError(f"steps are given for {sorted(steps)}, the stages are {names}")
+    check_stages(model, steps)
     where: Any = strategy or tf.distribute.get_strategy()
     begin = 0
     for stage in model.stage_list:
@@ -107,6 +106,34 @@ def train(
                 verbose=0,
             )
         begin = end
+
+
+def check_stages(model: AdversarialModel, steps: Mapping[str, int]) -> None:
+    """Refuse steps that are not those of the model's stages.
+
+    Raises:
+        WrongUse: a stage has none, or what has some is no stage.
+    """
+    names = [stage.name for stage in model.stage_list]
+    if set(steps) != set(names):
+        raise WrongUse(f"training.steps are given for {sorted(steps)}, the stages are {names}")
+
+
+def check_same_step(strategy: Strategy, step: int) -> None:
+    """Refuse workers that would go on from different steps; all of them have to call it.
+
+    Raises:
+        ArtifactError: they stand at different steps.
+    """
+    if getattr(strategy, "cluster_resolver", None) is None:
+        return
+    own = strategy.run(lambda: tf.constant([step], tf.int64))
+    steps = sorted(set(strategy.gather(own, axis=0).numpy().tolist()))
+    if len(steps) > 1:
+        raise ArtifactError(
+            f"the workers stand at steps {', '.join(map(str, steps))}: give all of them --resume "
+            "and one --out on a disk that they share"
+        )
 
 
 def fit(
@@ -143,10 +170,21 @@ def fit(
 
     Raises:
         ArtifactError: `out` holds something else, or nothing to resume.
-        TableError: too few scans.
+        PresetError: a setting does not fit.
+        TableError: too few scans, or none that can be read.
     """
     where = make_strategy(strategy)
+    check_settings(preset, where.num_replicas_in_sync)
     chief = is_chief(where)
+    training, holdout = split(table, preset.training.holdout, seed)
+    # What can be wrong is said before scans are read, and then before hours of training.
+    face_of = registry.face(preset.task)
+    face_of.check(holdout, fpr, validation)
+    grid = Preprocessing(**preset.preprocessing)
+    with where.scope():
+        model = build_model(preset, (*grid.size, grid.channels), seed)
+    check_stages(model, preset.training.steps)
+
     out = Path(out)
     identity = {
         "preset": preset.model_dump(mode="json"),
@@ -154,21 +192,18 @@ def fit(
         "files": fingerprint(path for paths in table.paths.values() for path in paths),
     }
     state = _open_folder(out, identity, resume, chief)
-    keras.config.set_dtype_policy(preset.training.dtype)
+    checkpoint = out / "checkpoint.weights.h5"
+    if resume and checkpoint.exists():
+        model.load_weights(checkpoint)
+    check_same_step(where, int(model.step.numpy()))
 
-    training, holdout = split(table, preset.training.holdout, seed)
-    # What can be wrong with the tables is said before hours of training, not after.
-    registry.face(preset.task).check(holdout, fpr, validation)
     preprocessing = _fitted_preprocessing(preset, training, out, chief)
     samples = _prepare(training, preprocessing)
     role = next(iter(samples))
     array = samples[role].array
-
-    with where.scope():
-        model = build_model(preset, array.shape[1:], seed)
-    checkpoint = out / "checkpoint.weights.h5"
-    if resume and checkpoint.exists():
-        model.load_weights(checkpoint)
+    held = _prepare(holdout, preprocessing) if len(holdout) else {}
+    if held:
+        face_of.check(holdout.rows(np.unique(held[role].owner)), fpr, validation)
 
     augment = Augment(**preset.training.augment)
     settings = preset.training
@@ -196,7 +231,11 @@ def fit(
             "samples": len(array),
             "held_out": len(holdout),
             "patients_known": table.patient is not None,
-            "unreadable": [str(e) for part in samples.values() for e in part.failures],
+            "unreadable": [
+                str(error)
+                for part in (*samples.values(), *held.values())
+                for error in part.failures
+            ],
         },
     }
 
@@ -244,9 +283,7 @@ def fit(
         play()
         facts["training_seconds"] = round(time.monotonic() - began, 1)
         artifact = Artifact(preset, model, array.shape[1:], {}, facts)
-        face = registry.face(preset.task).from_training(
-            artifact, preprocessing, training, holdout, fpr
-        )
+        face = face_of.from_training(artifact, preprocessing, training, holdout, fpr)
         if validation is not None:
             measures = face.evaluate(validation, out / "evaluation").measures
             artifact.facts["measures"] = measures["measures"]
@@ -291,14 +328,7 @@ ENOUGH = 400
 
 def _fitted_preprocessing(preset: Preset, training: Table, out: Path, chief: bool) -> Preprocessing:
     """Fitted on training scans, or as an earlier run in `out` fitted it."""
-    try:
-        preprocessing = Preprocessing(**preset.preprocessing)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, ("preprocessing", *first["loc"])))
-        raise registry.PresetError(f"{preset.name}: {where}: {first['msg']}") from error
-    if preprocessing.rank != preset.rank:
-        raise registry.PresetError(f"{preset.name}: preprocessing.rank is not the preset's")
+    preprocessing = Preprocessing(**preset.preprocessing)
     stored = out / "preprocessing.npz"
     if stored.exists():
         with np.load(stored, allow_pickle=False) as arrays:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,14 +13,18 @@ import sys
 import time
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
+import yaml
 
 from ganatomy import registry
 from ganatomy.artifacts import ArtifactError
 from ganatomy.callbacks import History, Means, StopAtNaN
-from ganatomy.tables import read_table
-from ganatomy.training import fit, make_strategy
+from ganatomy.errors import WrongUse
+from ganatomy.settings import check_settings
+from ganatomy.tables import read_table, split
+from ganatomy.training import check_same_step, fit, make_strategy
 from tests.ganatomy import training_worker
 from tests.ganatomy.replicas_worker import CASES
 
@@ -37,6 +42,14 @@ def start(module: str, *arguments: object, **environment: str) -> subprocess.Pop
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def free_ports() -> list[int]:
+    """Two of them."""
+    with socket.socket() as one, socket.socket() as other:
+        for free in (one, other):
+            free.bind(("localhost", 0))
+        return [free.getsockname()[1] for free in (one, other)]
 
 
 def history(folder: Path) -> list[dict[str, str]]:
@@ -108,6 +121,16 @@ def test_a_run_writes_a_line_a_report_and_removes_its_checkpoint(unbroken):
     assert json.loads((out / "config.json").read_text())["seed"] == 4
 
 
+def test_what_tests_track_lies_beside_their_store(unbroken, own_stores):
+    from mlflow import MlflowClient
+
+    out, _, _ = unbroken
+    run_id = json.loads((out / "run.json").read_text())["run_id"]
+    kept = MlflowClient(os.environ["MLFLOW_TRACKING_URI"]).get_run(run_id).info.artifact_uri
+    assert kept is not None
+    assert Path(kept.removeprefix("file://")).is_relative_to(own_stores)
+
+
 def test_a_killed_run_resumes_to_the_unbroken_one(unbroken, tmp_path, pictures):
     out, face, state = unbroken
     process = start("training_worker", tmp_path / "model", pictures.healthy, "none")
@@ -130,18 +153,20 @@ def test_a_killed_run_resumes_to_the_unbroken_one(unbroken, tmp_path, pictures):
     assert again.threshold_ == face.threshold_
 
 
+def runs_in_the_store() -> int:
+    """Counted where the workers write, whatever store this process has turned to meanwhile."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
+    experiment = client.get_experiment_by_name("ganatomy")
+    return len(client.search_runs([experiment.experiment_id])) if experiment else 0
+
+
 @pytest.mark.distributed
 def test_two_workers_train_what_one_does(unbroken, tmp_path, pictures):
-    from mlflow import search_runs
-
     out, _, state = unbroken
-    before = len(search_runs(experiment_names=["ganatomy"]))
-    ports = []
-    for _ in range(2):
-        with socket.socket() as free:
-            free.bind(("localhost", 0))
-            ports.append(free.getsockname()[1])
-    cluster = {"worker": [f"localhost:{port}" for port in ports]}
+    before = runs_in_the_store()
+    cluster = {"worker": [f"localhost:{port}" for port in free_ports()]}
     folder = tmp_path / "model"
     workers = [
         start(
@@ -167,7 +192,62 @@ def test_two_workers_train_what_one_does(unbroken, tmp_path, pictures):
             if value:
                 assert float(one[term]) == pytest.approx(float(value), rel=1e-3, abs=1e-5)
     assert not list(folder.rglob("part-*"))
-    assert len(search_runs(experiment_names=["ganatomy"])) == before + 1
+    assert runs_in_the_store() == before + 1
+
+
+STEPS = """
+import sys
+from ganatomy.training import check_same_step, make_strategy
+
+strategy = make_strategy("multiworker")
+check_same_step(strategy, 7)
+check_same_step(strategy, 10 * int(sys.argv[1]))
+"""
+
+
+@pytest.mark.distributed
+def test_workers_that_stand_at_different_steps_do_not_start():
+    cluster = {"worker": [f"localhost:{port}" for port in free_ports()]}
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", STEPS, str(index)],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "TF_CONFIG": json.dumps(
+                    {"cluster": cluster, "task": {"type": "worker", "index": index}}
+                ),
+            },
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for index in range(2)
+    ]
+    for worker in workers:
+        _, err = worker.communicate(timeout=300)
+        assert worker.returncode
+        assert "ArtifactError: the workers stand at steps 0, 10: give all of them" in err
+    check_same_step(make_strategy("none"), 3)
+
+
+def test_a_run_in_bfloat16_ends_in_a_model_that_scores_the_same_when_loaded(tmp_path, pictures):
+    from anogan import AnomalyScorer
+
+    settings = [*training_worker.SETTINGS, "dtype=mixed_bfloat16"]
+    short = ["training.steps={adversarial: 2, encoder: 2}"]
+    table = read_table([str(pictures.healthy)], {"scan": "joined"})
+    face = fit(
+        registry.preset("fanogan").set([*settings, *short]), table, tmp_path / "model", fpr=0.1
+    )
+    assert keras.config.dtype_policy().name == "float32"
+    loaded = AnomalyScorer.load(tmp_path / "model")
+    layers = loaded.artifact_.model.network("generator").layers
+    assert "bfloat16" in {layer.compute_dtype for layer in layers}
+    assert keras.config.dtype_policy().name == "float32"
+    scores = loaded.anomaly_score(table.first[:5])
+    assert np.isfinite(scores).all()
+    np.testing.assert_array_equal(scores, face.anomaly_score(table.first[:5]))
+    assert np.isfinite(loaded.threshold_)
 
 
 # What a run refuses -----------------------------------------------------------------------------
@@ -177,7 +257,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path, pictures):
     (tmp_path / "notes.txt").write_text("mine")
     table = read_table([str(pictures.healthy)], {"scan": "joined"})
     with pytest.raises(ArtifactError, match="is not empty and holds no run"):
-        fit(registry.preset("linear"), table, tmp_path)
+        fit(registry.preset("linear"), table, tmp_path, fpr=0.1)
     assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
 
 
@@ -185,14 +265,75 @@ def test_another_run_is_not_resumed(unbroken, pictures):
     out, _, _ = unbroken
     table = read_table([str(pictures.healthy)], {"scan": "joined"})
     with pytest.raises(ArtifactError, match="holds another run"):
-        fit(registry.preset("linear"), table, out, resume=True)
+        fit(registry.preset("linear"), table, out, resume=True, fpr=0.1)
 
 
-def test_a_wrong_preprocessing_is_named(tmp_path, pictures):
-    preset = registry.preset("linear").set(["normalise=loud"])
+@pytest.mark.parametrize(
+    ("name", "setting", "line"),
+    [
+        ("linear", "normalise=loud", r"linear: preprocessing\.normalise: "),
+        ("linear", "size=[8]", r"linear: preprocessing: .*size needs 2 numbers"),
+        ("linear", "preprocessing={rank: 3, size: [8, 8, 8]}", r"preprocessing\.rank is not"),
+        ("fanogan", "top=2", r"fanogan: postprocessing\.top: .*less than or equal to 1"),
+        ("fanogan", "postprocessing={blur: 1}", r"fanogan: postprocessing\.blur: Extra inputs"),
+        ("fanogan", "augment={shfit: 0.1}", r"fanogan: training\.augment\.shfit: Extra inputs"),
+        ("fanogan", "augment={shift: 3}", r"fanogan: training\.augment\.shift: .*less than"),
+        ("fanogan", "augment={flip: [2]}", r"training\.augment\.flip: the axes are 0 to 1"),
+        (
+            "fanogan",
+            "training.steps={adversarial: 2}",
+            r"training\.steps are given for \['adversarial'\], the stages are \['adv",
+        ),
+        ("fanogan", "term_weights={crtic/penalty: 1}", r"names \['crtic/penalty'\]; the players"),
+        ("fanogan", "term_weights={critic/penlty: 1}", r"names \['critic/penlty'\]; the terms of"),
+    ],
+)
+def test_a_setting_that_does_not_fit_is_named(tmp_path, pictures, name, setting, line):
+    preset = registry.preset(name)
+    if name == "fanogan":
+        preset = preset.set(training_worker.SETTINGS)
+    section, equals, value = setting.partition("=")
+    if equals and section in ("preprocessing", "postprocessing"):  # as a file could hold it
+        preset = preset.model_copy(update={section: yaml.safe_load(value)})
+    else:
+        preset = preset.set([setting])
     table = read_table([str(pictures.healthy)], {"scan": "joined"})
-    with pytest.raises(registry.PresetError, match=r"linear: preprocessing\.normalise: "):
-        fit(preset, table, tmp_path / "model")
+    with pytest.raises(WrongUse, match=line) as caught:
+        fit(preset, table, tmp_path / "model", fpr=0.1)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "model" / "history.csv").exists()
+    if "penlty" not in setting:  # known once a stage is traced
+        assert not (tmp_path / "model").exists()
+
+
+def test_volumes_are_not_moved_and_a_batch_is_shared_evenly():
+    preset = registry.preset("fanogan").set(["batch_size=10"])
+    check_settings(preset, replicas=2)
+    with pytest.raises(registry.PresetError, match=r"batch_size: 10 .* 4 replicas: .*size=12"):
+        check_settings(preset, replicas=4)
+    check_settings(registry.preset("linear"), replicas=4)  # has no batches
+    volumes = {"rank": 3, "preprocessing": {"rank": 3, "size": [8, 8, 8]}}
+    for augment, fits in (({"flip": [2]}, True), ({"rotate": 5}, False)):
+        training = preset.training.model_copy(update={"augment": augment})
+        changed = preset.model_copy(update={**volumes, "training": training})
+        if fits:
+            check_settings(changed)
+        else:
+            with pytest.raises(registry.PresetError, match="volumes take flip, gain, bias"):
+                check_settings(changed)
+
+
+def test_broken_scans_among_the_held_out_are_noticed_before_training(tmp_path, pictures):
+    folder = tmp_path / "scans"
+    shutil.copytree(pictures.healthy, folder)
+    table = read_table([str(folder)], {"scan": "joined"})
+    preset = registry.preset("fanogan").set(training_worker.SETTINGS)
+    _, holdout = split(table, preset.training.holdout, 4)
+    for path in holdout.first[5:]:
+        path.write_bytes(b"no picture")
+    with pytest.raises(WrongUse, match="5 healthy scans cannot set a threshold"):
+        fit(preset, table, tmp_path / "model", seed=4, fpr=0.1)
+    assert not (tmp_path / "model" / "history.csv").exists()
 
 
 # Reports ------------------------------------------------------------------------------------
