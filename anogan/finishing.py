@@ -11,15 +11,13 @@ from anogan.calibration import Calibration, look
 from anogan.detector import Findings
 from anogan.residuals import Postprocessing
 from anogan.scorer import AnomalyScorer
+from ganatomy import registry
 from ganatomy.artifacts import Artifact, build_model
 from ganatomy.cache import prepare
 from ganatomy.errors import WrongUse
 from ganatomy.registry import Preset
 from ganatomy.scans import Preprocessing
 from ganatomy.tables import Table
-
-# Principal components kept by the controls: a few beat many on every healthy collection tried.
-COMPONENTS = 4
 
 
 def finish(
@@ -35,7 +33,7 @@ def finish(
         fpr: share of healthy scans that may be called abnormal.
     """
     scorer = calibrated(artifact, preprocessing, holdout, fpr)
-    if artifact.preset.model != "anogan.linear:Linear":
+    if artifact.preset.model != registry.preset("linear").model:
         scorer.controls_ = {
             name: _control(preset, preprocessing, training, holdout, fpr)
             for name, preset in control_presets(artifact.preset).items()
@@ -49,13 +47,14 @@ def control_presets(preset: Preset) -> dict[str, Preset]:
     "linear" has the preset's own pre- and postprocessing; "raw" has neither equalisation,
     alignment nor map score: principal components of the pictures as they are.
     """
+    control = registry.preset("linear")
     linear: dict[str, Any] = {
         **preset.model_dump(),
         "name": "linear",
         "title": "Principal components through the same pipeline",
-        "model": "anogan.linear:Linear",
-        "paper": "none: a control",
-        "hyperparameters": {"components": COMPONENTS},
+        "model": control.model,
+        "paper": control.paper,
+        "hyperparameters": control.hyperparameters,
         "postprocessing": {**preset.postprocessing, "score": "map"},
     }
     plain = {"equalise": None, "align": False, "normalise": "range"}

@@ -5,8 +5,9 @@ import pytest
 
 from anogan.calibration import Calibration
 from anogan.detector import Findings
-from anogan.finishing import healthy_scores
+from anogan.finishing import control_presets, healthy_scores
 from anogan.residuals import Postprocessing
+from ganatomy import registry
 from ganatomy.errors import WrongUse
 
 SIDE = 10
@@ -72,6 +73,18 @@ def test_a_pixel_that_only_one_scan_shows_is_an_anomaly_of_that_scan():
     assert np.argmax(scores) == 7
     assert scores[7] > 100
     assert np.isfinite(scores).all()
+
+
+def test_controls_are_the_linear_preset_behind_the_models_own_pipeline():
+    preset = registry.preset("fanogan-chest-xray")
+    controls, linear = control_presets(preset), registry.preset("linear")
+    assert list(controls) == ["linear", "raw"]
+    for name, control in controls.items():
+        assert control.name == name
+        assert (control.model, control.hyperparameters) == (linear.model, linear.hyperparameters)
+        assert control.roles == preset.roles
+    assert controls["linear"].preprocessing == preset.preprocessing
+    assert controls["raw"].preprocessing["align"] is False
 
 
 def test_one_scan_has_no_others():
