@@ -33,7 +33,8 @@ class Linear(Detector):
 
     def build_networks(self) -> dict[str, keras.Model]:
         # In float32 under any policy: the control of a network in mixed precision is the same.
-        layers, exact = keras.layers, {"dtype": "float32"}
+        exact: dict[str, Any] = {"dtype": "float32"}
+        layers = keras.layers
         x = keras.Input(self.shape, **exact)
         flat = layers.Flatten(**exact)(x)
         # No components: a code of length 1 that is always 0.
