@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -35,6 +36,22 @@ class Ellipse(NamedTuple):
         centre, spread = looks.mean(0), looks.std(0) + 1e-6
         covariance, _ = ledoit_wolf((looks - centre) / spread, assume_centered=True)
         return cls(centre, spread, np.linalg.pinv(covariance, hermitian=True))
+
+
+class UnlikeScans(UserWarning):
+    """Many of the scans do not look like those that set the threshold."""
+
+
+def warn_of_unlike(unlike: Sequence[float], stacklevel: int) -> None:
+    """Warn where more than one scan in twenty has `unlike` above 1; `stacklevel` as of `warn`."""
+    above = int(np.sum(np.asarray(unlike, float) > 1))
+    if above > 0.05 * len(unlike):
+        warnings.warn(
+            f"{above} of {len(unlike)} scans do not look like the healthy scans that set the "
+            "threshold (unlike > 1): set it again with healthy scans from here",
+            UnlikeScans,
+            stacklevel=stacklevel + 1,
+        )
 
 
 @dataclass(frozen=True)

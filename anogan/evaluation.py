@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from anogan.calibration import warn_of_unlike
 from anogan.result import Result
 from anogan.scorer import AnomalyScorer
 from ganatomy.artifacts import write_whole
@@ -19,6 +20,9 @@ from ganatomy.tables import Table, TableError
 
 # Pictures in the report are no larger than this.
 SIDE = 224
+# A column of a table is a grouping of its abnormal scans with no more kinds than this (an age or
+# an accession number is none), and a kind is measured with no fewer scans than this.
+KINDS, FEWEST = 12, 5
 
 
 class Evaluation(NamedTuple):
@@ -38,26 +42,32 @@ def evaluate(
     """Measures of a calibrated scorer on labelled scans; written to a folder where one is given.
 
     The folder gets scores.csv, measures.json and, where the table has both kinds, examples.npz.
-    Intervals resample patients where the table knows them, otherwise scans.
+    Intervals resample patients where the table knows them, otherwise scans. A control is measured
+    without the scans that its own preprocessing refuses; `controls_left_out` counts them.
 
     Raises:
         TableError: no labels, or only one kind of scan.
+
+    Warns:
+        UnlikeScans: more than one healthy scan in twenty does not look like the calibration scans.
     """
     labels = check_labels(table)
-    rows, others = [], {name: [] for name in scorer.controls_}
+    places, rows, others = [], [], {name: [] for name in scorer.controls_}
     failures = []
     results = scorer.results(table.first)
     done = 0
     for group in _groups(results, scorer.artifact_.model.chunk):
         good = [r for r in group if r.error is None]
         for name, control in scorer.controls_.items():
-            others[name] += [r.anomaly_score for r in control.again(good, scorer)] if good else []
+            for own in control.again(good, scorer) if good else ():
+                others[name].append(np.nan if own.error is not None else own.anomaly_score)
         for result in group:
             place = done
             done += 1
             if result.error is not None:
                 failures.append(str(result.error))
                 continue
+            places.append(place)
             rows.append(
                 {
                     "scan": table.names[place],
@@ -72,7 +82,10 @@ def evaluate(
     if len({row["label"] for row in rows}) < 2:
         raise TableError("of the healthy or of the abnormal scans, not one could be read")
     measures = measured(frame, others, scorer, table.patient is not None)
+    measures["extra"] = by_group(frame, table.groups.iloc[places]) if len(table.groups) else {}
     measures["failed"] = failures
+    # Disease changes the look of a scan as well; the healthy ones tell of the source alone.
+    warn_of_unlike(frame.loc[frame["label"] == 0, "unlike"].to_list(), stacklevel=3)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         frame.to_csv(folder / "scores.csv", index=False)
@@ -117,17 +130,23 @@ def measured(
     groups = frame["patient"].to_numpy(str) if patients else None
     preset = scorer.artifact_.preset
     found = detection_measures(labels, scores, threshold=scorer.threshold_, groups=groups)
-    controls = {}
+    controls, left_out = {}, {}
     rivals = {"paper score": frame["paper_score"].to_numpy(), **others}
     for name, rival in rivals.items():
         if name == "paper score" and np.array_equal(rival, scores):
             continue
-        own = detection_measures(labels, np.asarray(rival), groups=groups)
-        difference = paired_difference(labels, scores, np.asarray(rival), groups=groups)
         title = {"linear": "linear control", "raw": "raw principal components"}.get(name, name)
+        rival = np.asarray(rival, float)
+        seen = np.isfinite(rival)
+        if not seen.all():
+            left_out[title] = int((~seen).sum())
+        if len(set(labels[seen])) < 2:
+            continue
+        whose = None if groups is None else groups[seen]
+        own = detection_measures(labels[seen], rival[seen], groups=whose)
+        difference = paired_difference(labels[seen], scores[seen], rival[seen], groups=whose)
         controls[title] = {key: value.to_dict() for key, value in own.items()}
         controls[title]["auroc_difference"] = difference.to_dict()
-    extra = {}
     return {
         "model": preset.model.partition(":")[2],
         "preset": preset.name,
@@ -138,9 +157,44 @@ def measured(
         "fpr": scorer.calibration_.fpr,
         "measures": {key: value.to_dict() for key, value in found.items()},
         "controls": controls,
+        "controls_left_out": left_out,
         "unlike_calibration": float(np.mean(frame["unlike"].to_numpy() > 1)),
-        "extra": extra,
     }
+
+
+def by_group(frame: pd.DataFrame, groups: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    """AUROC of each kind of abnormal scans against all healthy ones, by column of the table.
+
+    Args:
+        frame: scores.csv.
+        groups: what the table says beside label and patient, a row a row of `frame`.
+
+    Returns:
+        `auroc_by_COLUMN`: a record a kind; only of columns that part the abnormal scans in two to
+        `KINDS` kinds, and of kinds with `FEWEST` scans or more.
+    """
+    sick, patients = frame["label"].to_numpy() == 1, frame["patient"].to_numpy(str)
+    known = bool((patients != "").all())
+    found = {}
+    for column in groups:
+        kinds = groups[column].astype(str).to_numpy()
+        present = sorted(set(kinds[sick]) - {""})
+        if not 2 <= len(present) <= KINDS:
+            continue
+        records = []
+        for kind in present:
+            own = ~sick | (kinds == kind)
+            count = int((sick & own).sum())
+            if count >= FEWEST:
+                auroc = detection_measures(
+                    sick[own],
+                    frame["anomaly_score"].to_numpy()[own],
+                    groups=patients[own] if known else None,
+                )["auroc"]
+                records.append({str(column): kind, "scans": count, "auroc": auroc.to_dict()})
+        if records:
+            found[f"auroc_by_{column}"] = records
+    return found
 
 
 def examples(scorer: AnomalyScorer, table: Table, frame: pd.DataFrame) -> dict[str, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,7 +11,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from anogan.calibration import Calibration, check_count, look
+from anogan.calibration import Calibration, check_count, look, warn_of_unlike
 from anogan.detector import Findings
 from anogan.residuals import Postprocessing
 from anogan.result import Result
@@ -30,6 +31,8 @@ class AnomalyScorer(OutlierMixin, BaseEstimator):
         fpr: share of healthy scans that `fit` lets be called abnormal.
 
     Attributes:
+        artifact_: the model, loaded when first asked for.
+        controls_: by name, scorers to compare with, which come with a trained model.
         calibration_: healthy scores and looks; comes with a trained model, replaced by `fit`.
         threshold_: scores above it are abnormal.
 
@@ -45,14 +48,13 @@ class AnomalyScorer(OutlierMixin, BaseEstimator):
     def __init__(self, model: str | Path | Artifact, fpr: float = 0.05):
         self.model = model
         self.fpr = fpr
-        self.controls_: dict[str, AnomalyScorer] = {}
 
     # The model, loaded once ---------------------------------------------------------------
 
     @property
     def artifact_(self) -> Artifact:
         if "_artifact" not in vars(self):
-            held = self.model if isinstance(self.model, Artifact) else artifacts.load(self.model)
+            held = self.model if isinstance(self.model, Artifact) else artifacts.load(self._folder)
             self._artifact = held
             preset = held.preset
             self.preprocessing_ = Preprocessing(**preset.preprocessing)
@@ -63,6 +65,26 @@ class AnomalyScorer(OutlierMixin, BaseEstimator):
             if state and "calibration_" not in vars(self):
                 self.calibration_ = Calibration.from_state(state)
         return self._artifact
+
+    @cached_property
+    def _folder(self) -> Path:
+        # Once: a model in a store is downloaded.
+        assert not isinstance(self.model, Artifact)
+        return artifacts.local_folder(self.model)
+
+    @property
+    def controls_(self) -> dict[str, AnomalyScorer]:
+        if "_controls" not in vars(self):
+            held = isinstance(self.model, Artifact)
+            configs = () if held else self._folder.glob("controls/*/config.json")
+            self._controls = {
+                config.parent.name: AnomalyScorer.load(config.parent) for config in sorted(configs)
+            }
+        return self._controls
+
+    @controls_.setter
+    def controls_(self, controls: dict[str, AnomalyScorer]) -> None:
+        self._controls = controls
 
     def __sklearn_is_fitted__(self) -> bool:
         return bool(self.artifact_) and "calibration_" in vars(self)
@@ -108,8 +130,15 @@ class AnomalyScorer(OutlierMixin, BaseEstimator):
         return self.threshold_ - self.anomaly_score(X)
 
     def predict(self, X: Any) -> np.ndarray:
-        """-1 abnormal, 1 normal."""
-        return np.where(self.decision_function(X) < 0, -1, 1)
+        """-1 abnormal, 1 normal.
+
+        Warns:
+            UnlikeScans: more than one in twenty does not look like the calibration scans.
+        """
+        check_is_fitted(self)
+        results = [self._whole(r) for r in self.results(X)]
+        warn_of_unlike([r.unlike or 0.0 for r in results], stacklevel=2)
+        return np.array([-1 if r.abnormal else 1 for r in results], int)
 
     def results(self, X: Any) -> Iterator[Result]:
         """One `Result` a scan, in order, as they come; a broken scan has its error and no score.
@@ -134,12 +163,18 @@ class AnomalyScorer(OutlierMixin, BaseEstimator):
         yield from self._examine(waiting)
 
     def again(self, results: Sequence[Result], other: AnomalyScorer) -> list[Result]:
-        """This scorer's results on the scans of another's results, read once for both."""
-        alike = _see_alike(self.preprocessing_, other.preprocessing_)
+        """This scorer's results on the scans of another's results, read once for both.
+
+        A scan that the other's preprocessing takes and this one's does not has its error here.
+        """
+        alike = bool(self.artifact_) and _see_alike(self.preprocessing_, other.preprocessing_)
         items = []
         for result in results:
-            prepared = result.prepared if alike else self.preprocessing_.apply(result.scan)
-            items.append(Decoded(Path(result.path), result.scan, prepared))
+            try:
+                prepared = result.prepared if alike else self.preprocessing_.apply(result.scan)
+                items.append(Decoded(Path(result.path), result.scan, prepared))
+            except ScanError as error:
+                items.append(Decoded(Path(result.path), error=error))
         return [self._judged(item, findings) for item, findings in self._examine(items)]
 
     def _examine(self, items: list[Decoded]) -> Iterator[tuple[Decoded, Findings | None]]:
@@ -224,6 +259,7 @@ class AnomalyScorer(OutlierMixin, BaseEstimator):
         "anomaly_score": "double",
         "p_value": "double",
         "abnormal": "boolean",
+        "unlike": "double",
     }
 
     def answer(self, scans: Sequence[Scan], *, map: bool = False) -> list[dict[str, Any]]:
@@ -309,12 +345,9 @@ class AnomalyScorer(OutlierMixin, BaseEstimator):
         Raises:
             ganatomy.artifacts.ArtifactError: there is no such model.
         """
-        folder = artifacts.local_folder(model)
-        scorer = cls(folder)
+        scorer = cls(artifacts.local_folder(model))
         if "calibration" in scorer.artifact_.facts:
             scorer.fpr = scorer.artifact_.facts["calibration"]["fpr"]
-        for control in sorted((folder / "controls").glob("*/config.json")):
-            scorer.controls_[control.parent.name] = cls.load(control.parent)
         return scorer
 
     def save(self, folder: str | Path) -> None:

@@ -8,11 +8,15 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from anogan import AnomalyScorer
+from anogan.calibration import UnlikeScans
 from anogan.evaluation import SIDE, evaluate
-from ganatomy.tables import TableError, read_labelled_table, read_table
+from ganatomy.report.tables import extra_tables
+from ganatomy.scans import Preprocessing
+from ganatomy.tables import Table, TableError, read_labelled_table, read_table
 
 SCAN = {"scan": "joined"}
 
@@ -82,6 +86,61 @@ def test_a_control_is_scored_on_the_same_scans(quick_model, table):
     scorer.controls_ = {"linear": AnomalyScorer.load(quick_model)}
     found = evaluate(scorer, table).measures["controls"]["linear control"]
     assert found["auroc_difference"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+
+
+def test_a_control_is_measured_without_the_scans_it_refuses(
+    quick_model, table, draw_chest, tmp_path
+):
+    # Taken apart from its margin, one scan is a single value: the control has nothing to see.
+    scorer, control = AnomalyScorer.load(quick_model), AnomalyScorer.load(quick_model)
+    control.preprocessing_ = Preprocessing(size=(16, 16), margin=0.45)
+    del control.calibration_  # its looks held an alignment
+    picture = draw_chest(300, abnormal=True)
+    picture[20:28, 20:28] = 90
+    Image.fromarray(picture).save(tmp_path / "flat.png")
+    scorer.controls_ = {"linear": control}
+    more = Table(
+        {"scan": [*table.first, tmp_path / "flat.png"]},
+        [*table.names, "flat"],
+        np.append(table.label, 1),
+    )
+    found = evaluate(scorer, more)
+    assert found.measures["n_abnormal"] == 15
+    assert found.measures["failed"] == []
+    assert found.measures["controls_left_out"] == {"linear control": 1}
+    seen = found.scores[found.scores["scan"] != "flat"]
+    gap = found.measures["controls"]["linear control"]["auroc_difference"]["value"]
+    own = found.measures["controls"]["linear control"]["auroc"]["value"]
+    assert own + gap == pytest.approx(roc_auc_score(seen["label"], seen["anomaly_score"]))
+
+
+def test_kinds_of_abnormal_scans_stand_apart(scorer, table):
+    kinds = np.array([""] * 28, object)
+    sick = np.flatnonzero(table.label == 1)
+    kinds[sick[:6]], kinds[sick[6:12]], kinds[sick[12:]] = "viral", "bacterial", "rare"
+    groups = pd.DataFrame({"kind": kinds, "number": np.arange(28), "view": "PA"})
+    grouped = Table(table.paths, table.names, table.label, groups=groups)
+    found = evaluate(scorer, grouped)
+    # Neither a number a scan nor one view of all parts the abnormal ones; two scans are too few.
+    assert list(found.measures["extra"]) == ["auroc_by_kind"]
+    records = found.measures["extra"]["auroc_by_kind"]
+    assert [(r["kind"], r["scans"]) for r in records] == [("bacterial", 6), ("viral", 6)]
+    own = (table.label == 0) | (kinds == "viral")
+    assert records[1]["auroc"]["value"] == pytest.approx(
+        roc_auc_score(table.label[own], found.scores["anomaly_score"][own])
+    )
+    (shown,) = extra_tables(found.measures["extra"])
+    assert shown["head"] == ["Kind", "Scans", "AUROC"]
+
+
+def test_scans_of_another_exposure_are_warned_of(scorer, pictures, tmp_path):
+    for kind in ("normal", "abnormal"):
+        (tmp_path / kind).mkdir()
+        for path in sorted((pictures.labelled / kind).iterdir())[:5]:
+            pixels = np.asarray(Image.open(path)) / 255.0
+            Image.fromarray(np.uint8(255 * pixels**4)).save(tmp_path / kind / path.name)
+    with pytest.warns(UnlikeScans, match="^5 of 5 scans"):
+        scorer.evaluate(read_labelled_table([str(tmp_path)], SCAN))
 
 
 def test_examples_are_pictures_of_both_kinds(folder, table):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 
 import nibabel
 import numpy as np
@@ -12,9 +13,10 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from anogan import AnomalyScorer
+from anogan.calibration import UnlikeScans
 from ganatomy import artifacts
 from ganatomy.artifacts import Artifact
-from ganatomy.scans import Scan, ScanError, read_scan
+from ganatomy.scans import Preprocessing, Scan, ScanError, read_scan
 
 
 @pytest.fixture(scope="module")
@@ -66,12 +68,29 @@ def test_signs_are_scikit_learns(scorer, paths, healthy):
     score = scorer.anomaly_score(every)
     np.testing.assert_array_equal(scorer.score_samples(every), -score)
     np.testing.assert_array_equal(scorer.decision_function(every), scorer.threshold_ - score)
-    predicted = scorer.predict(every)
+    with pytest.warns(UnlikeScans, match=r"of 19 scans do not look like"):
+        predicted = scorer.predict(every)
     assert set(predicted) == {-1, 1}
     np.testing.assert_array_equal(predicted == -1, score > scorer.threshold_)
     # Made opacities are found, or the test says nothing.
     assert (predicted[: len(paths)] == -1).all()
     assert (predicted[len(paths) :] == 1).mean() > 0.7
+
+
+def test_scans_like_the_calibration_ones_are_predicted_without_a_warning(scorer, healthy):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UnlikeScans)
+        scorer.predict(healthy)
+        assert scorer.predict([]).shape == (0,)
+
+
+def test_scans_of_another_exposure_are_warned_of_once_in_one_line(scorer, healthy):
+    with pytest.warns(UnlikeScans) as caught:
+        scorer.predict([read_scan(path).pixels ** 4 for path in healthy])
+    (warning,) = [w for w in caught if w.category is UnlikeScans]
+    assert str(warning.message).startswith("14 of 14 scans")
+    assert "\n" not in str(warning.message)
+    assert warning.filename == __file__  # the caller's line, not the library's
 
 
 def test_without_a_threshold_there_are_scores_and_no_verdict(quick_model, paths):
@@ -280,6 +299,45 @@ def test_controls_are_saved_beside_the_model(quick_model, paths, tmp_path):
     scorer.save(tmp_path / "model")
     again = AnomalyScorer.load(tmp_path / "model").controls_["linear"]
     np.testing.assert_array_equal(again.anomaly_score(paths), scorer.anomaly_score(paths))
+
+
+def test_controls_come_with_the_model_however_it_is_named(quick_model, tmp_path):
+    scorer = AnomalyScorer.load(quick_model)
+    assert scorer.controls_ == {}  # a linear model is its own control
+    scorer.controls_ = {"linear": AnomalyScorer.load(quick_model)}
+    scorer.save(tmp_path / "model")
+    for made in (AnomalyScorer(tmp_path / "model"), AnomalyScorer(str(tmp_path / "model"))):
+        assert not {"controls_", "_controls", "fpr_"} & set(vars(made))
+        assert set(vars(made)) == set(made.get_params())
+        assert list(made.controls_) == ["linear"]
+        assert clone(made).get_params() == made.get_params()
+        assert list(clone(made).controls_) == ["linear"]
+    # Scoring loads no control.
+    scores = AnomalyScorer.load(tmp_path / "model")
+    next(scores.results([read_scan(example) for example in [_example(tmp_path)]]))
+    assert "_controls" not in vars(scores)
+
+
+def _example(folder):
+    Image.fromarray(np.uint8(np.arange(900).reshape(30, 30) % 251)).save(folder / "e.png")
+    return folder / "e.png"
+
+
+def test_a_scan_that_only_the_control_refuses_has_its_error_there(scorer, quick_model, paths):
+    results = list(scorer.results(paths))
+    results[1].scan = Scan(np.ones((48, 48, 1), "float32"), path="flat")
+    control = AnomalyScorer.load(quick_model)
+    control.preprocessing_ = Preprocessing(size=(16, 16), normalise="range")
+    del control.calibration_  # its looks held an alignment
+    again = control.again(results, scorer)
+    assert [r.error is not None for r in again] == [False, True, False, False, False]
+
+
+def test_a_served_answer_says_whether_the_scan_is_alike(scorer, paths):
+    (answer,) = scorer.answer([read_scan(paths[0])])
+    (result,) = scorer.results(paths[:1])
+    assert answer == {name: getattr(result, name) for name in AnomalyScorer.answers}
+    assert answer["unlike"] > 0
 
 
 def test_a_control_reads_a_scan_once_for_both(scorer, quick_model, paths):

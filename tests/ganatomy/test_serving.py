@@ -28,6 +28,7 @@ import pydicom.data
 import pytest
 from PIL import Image
 
+from anogan.calibration import UnlikeScans
 from ganatomy import artifacts, registry
 from ganatomy.served import CHUNK, Answers, Refused
 from ganatomy.serving import example_scan, log_folder, signature, write_pyfunc
@@ -90,7 +91,10 @@ def test_moved_folder_answers_as_the_scorer_without_pickle(
         files.append(tmp_path / name)
         files[-1].write_bytes(content)
     np.testing.assert_allclose(answers["anomaly_score"], face.anomaly_score(files), atol=1e-5)
-    assert answers["abnormal"].tolist() == (face.predict(files) == -1).tolist()
+    with pytest.warns(UnlikeScans):
+        predicted = face.predict(files)
+    assert answers["abnormal"].tolist() == (predicted == -1).tolist()
+    assert (answers["unlike"] > 1).any()
     maps = model.predict(table, params={"map": True})["map"]
     expected = face.anomaly_map(files)
     for found, map in zip(maps, expected, strict=True):
