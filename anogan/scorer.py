@@ -42,8 +42,9 @@ class AnomalyScorer(OutlierMixin, BaseEstimator):
         >>> scorer.fit(healthy_scans_of_this_site).predict(scans)
     """
 
-    # The settings a preset's `postprocessing` takes.
+    # The settings a preset's `postprocessing` takes, and what refuses others by pydantic's error.
     settings: ClassVar[tuple[str, ...]] = tuple(Postprocessing.model_fields)
+    check_settings: ClassVar[Any] = Postprocessing.model_validate
 
     def __init__(self, model: str | Path | Artifact, fpr: float = 0.05):
         self.model = model
@@ -378,15 +379,6 @@ class AnomalyScorer(OutlierMixin, BaseEstimator):
         artifacts.save(artifact, folder)
         for name, control in self.controls_.items():
             control._write(folder / "controls" / name)
-
-    @staticmethod
-    def check_settings(postprocessing: dict[str, Any]) -> None:
-        """Refuse settings of a preset's `postprocessing` that do not fit.
-
-        Raises:
-            pydantic.ValidationError: which one does not.
-        """
-        Postprocessing(**postprocessing)
 
 
 def _see_alike(one: Preprocessing, other: Preprocessing) -> bool:
