@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,10 @@ def plain_errors(command: Callable) -> Callable:
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 
         try:
-            return command(*args, **kwargs)
+            with warnings.catch_warnings():
+                # What Python's users are warned of, a verb says in a line of its own.
+                warnings.filterwarnings("ignore", r"\d+ of \d+ scans do not look like")
+                return command(*args, **kwargs)
         except (WrongUse, ScanError, FloatingPointError, OSError) as error:
             # A fault of the program is another error, and keeps its traceback.
             raise click.ClickException(" ".join(str(error).split())) from error
@@ -176,6 +180,9 @@ def fit(
             measures = _read_measures(folder)
             _print_measures([(folder.name, measures)])
             measured.append({k: v["value"] for k, v in measures["measures"].items()})
+            healthy = set(held.rows(held.label == 0).names)
+            unlike = _unlike_of(folder / "evaluation" / "scores.csv", healthy)
+            _warn_of_unlike(unlike, "healthy scans of --validation")
     if len(measured) > 1:
         _summarise_seeds(measured, out)
 

@@ -99,6 +99,7 @@ def test_foreign_scans_are_pointed_at(quick_model, pictures, tmp_path, draw_ches
     both = ["--normal", scans, "--abnormal", abnormal]
     measured = run("evaluate", quick_model, *both)
     assert f"{unlike} of 14 healthy scans do not look like" in measured.stderr
+    assert measured.stderr.count("do not look like") == 1
     # The model's own healthy scans are not.
     own = run("score", quick_model, pictures.healthy, "--out", tmp_path / "own", "--no-maps")
     assert "do not look like" not in own.stderr
