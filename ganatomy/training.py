@@ -334,7 +334,7 @@ def _fitted_preprocessing(preset: Preset, training: Table, out: Path, chief: boo
         with np.load(stored, allow_pickle=False) as arrays:
             return preprocessing.load_state(dict(arrays))
     some = training.first[:: -(-len(training) // ENOUGH)]
-    preprocessing.fit(_readable(some))
+    preprocessing.fit(_readable(some, preprocessing.voi))
     if chief:
         aside = out / "part-preprocessing.npz"
         np.savez_compressed(aside, allow_pickle=False, **preprocessing.state())
@@ -342,11 +342,11 @@ def _fitted_preprocessing(preset: Preset, training: Table, out: Path, chief: boo
     return preprocessing
 
 
-def _readable(paths: list[Path]) -> Iterator[Scan]:
+def _readable(paths: list[Path], voi: bool) -> Iterator[Scan]:
     for path in paths:
         # A broken scan is named where all are prepared.
         with contextlib.suppress(ScanError):
-            yield read_scan(path)
+            yield read_scan(path, window=voi)
 
 
 def _prepare(table: Table, preprocessing: Preprocessing) -> dict[str, Samples]:

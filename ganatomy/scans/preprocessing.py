@@ -12,6 +12,7 @@ from ganatomy.scans.intensity import equalise, normalise, resolve_channels
 from ganatomy.scans.prepared import Prepared
 from ganatomy.scans.resample import along_axes, antialias, weights
 from ganatomy.scans.scan import Scan
+from ganatomy.scans.threads import one_thread
 
 
 class Preprocessing(BaseModel):
@@ -145,15 +146,16 @@ class Preprocessing(BaseModel):
             ScanError: wrong rank or channels, or nothing to see.
             RuntimeError: `align` is set and `fit` was not called.
         """
-        if not self.align:
-            samples, field, _ = self._prepare(scan)
-            return Prepared(samples, field)
-        if self._searched is None:
+        template = self._searched
+        if self.align and template is None:
             raise RuntimeError("align needs a template: call fit or load_state first")
-        samples, field, render = self._prepare(scan)
-        found = alignment.align(alignment.search_image(self._view(samples)), self._searched)
-        field = field.aligned(found)
-        return Prepared(render(field), field, found.astype(np.float32))
+        with one_thread():
+            samples, field, render = self._prepare(scan)
+            if not self.align or template is None:
+                return Prepared(samples, field)
+            found = alignment.align(alignment.search_image(self._view(samples)), template)
+            field = field.aligned(found)
+            return Prepared(render(field), field, found.astype(np.float32))
 
     def _set_template(self, template: np.ndarray) -> None:
         self._template = template
