@@ -332,7 +332,7 @@ def test_too_few_scans_are_refused_before_training(pictures, tmp_path):
 def test_a_finished_run_is_neither_overwritten_nor_resumed(quick_model, pictures, tmp_path):
     model = tmp_path / "model"
     shutil.copytree(quick_model, model)
-    data = ["--data", pictures.healthy]
+    data = ["--data", pictures.healthy, "--set", "training.holdout=0.4"]
     result = run("fit", "linear", *data, "--out", model)
     assert result.exit_code == 2
     assert "holds another run" in result.stderr
