@@ -114,6 +114,18 @@ def write_whole(path: Path, text: str) -> None:
     os.replace(aside, path)
 
 
+def refuse_full(out: Path, *own: str) -> None:
+    """Refuse a folder that holds something else: a model, scores, whatever is not ours.
+
+    Args:
+        own: names that tell a folder which may be written over.
+    """
+    names = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    ours = names & set(own) and not names & {"config.json", "model.json"}
+    if (names and not ours) or (out.exists() and not out.is_dir()):
+        raise ArtifactError(f"{out} holds something else already: choose another --out")
+
+
 def read_config(folder: Path) -> dict[str, Any]:
     """config.json of a model folder.
 

@@ -8,15 +8,24 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ganatomy.printing import (
+    numbered,
+    print_differences,
+    print_measures,
+    read_measures,
+    summarise_seeds,
+    unlike_of,
+    warn_of_unlike,
+)
+from ganatomy.quiet import import_tensorflow
+
 DONE, SOME_FAILED, WRONG_USE = 0, 1, 2
-# Of the calibration scans themselves one in a hundred is unlike the others.
-FEW_UNLIKE = 0.05
 
 
 def main() -> None:
@@ -48,25 +57,6 @@ def plain_errors(command: Callable) -> Callable:
 
 
 click.ClickException.exit_code = WRONG_USE
-
-
-def import_tensorflow() -> None:
-    """Import TensorFlow without the notes on processors and drivers that its C++ part prints.
-
-    They go to the file descriptor before any log level is read, and hide what a user should read.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        import tensorflow as tf
-
-        tf.config.list_physical_devices()  # asks the driver, which prints as well
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -154,12 +144,13 @@ def fit(
     held = read_labelled_table(validation, roles) if validation else None
     out = out or Path("runs") / name
     from ganatomy.training import fit as train
+    from ganatomy.training import is_finished
 
     measured = []
     for number in range(repeat):
         folder = out if repeat == 1 else out / f"seed-{seed + number}"
         # Of several seeds some are finished before the one that was interrupted.
-        if not (repeat > 1 and resume and _is_finished(folder, recipe, table, seed + number)):
+        if not (repeat > 1 and resume and is_finished(folder, recipe, table, seed + number)):
             face = train(
                 recipe,
                 table,
@@ -177,14 +168,14 @@ def fit(
                 return
         click.echo(f"model: {folder}")
         if held is not None:
-            measures = _read_measures(folder)
-            _print_measures([(folder.name, measures)])
+            measures = read_measures(folder)
+            print_measures([(folder.name, measures)])
             measured.append({k: v["value"] for k, v in measures["measures"].items()})
             healthy = set(held.rows(held.label == 0).names)
-            unlike = _unlike_of(folder / "evaluation" / "scores.csv", healthy)
-            _warn_of_unlike(unlike, "healthy scans of --validation")
+            unlike = unlike_of(folder / "evaluation" / "scores.csv", healthy)
+            warn_of_unlike(unlike, "healthy scans of --validation")
     if len(measured) > 1:
-        _summarise_seeds(measured, out)
+        summarise_seeds(measured, out)
 
 
 @cli.command()
@@ -198,7 +189,7 @@ def score(model: str, scans: tuple[str, ...], out: Path, maps: bool) -> None:
     face, table = _face(model, "detect", "score"), _table(scans)
     failed = face.score_to(table, out, maps=maps)
     click.echo(f"scores: {out / 'scores.csv'}")
-    _warn_of_unlike(_unlike_of(out / "scores.csv", set(table.names)), "scans")
+    warn_of_unlike(unlike_of(out / "scores.csv", set(table.names)), "scans")
     if failed:
         for line in failed:
             click.echo(line, err=True)
@@ -214,7 +205,9 @@ def score(model: str, scans: tuple[str, ...], out: Path, maps: bool) -> None:
 @plain_errors
 def calibrate(model: str, data: tuple[str, ...], fpr: float, out: Path) -> None:
     """Set a new threshold for another site's scanner, without training."""
-    _refuse_full(out)
+    from ganatomy.artifacts import refuse_full
+
+    refuse_full(out)
     face, table = _face(model, "detect", "calibrate"), _table(data)
     before = face.threshold_
     unreadable = face.calibrate(table, fpr)
@@ -252,7 +245,7 @@ def evaluate(
     """Measure one or several MODELS on labelled scans, side by side."""
     import shutil
 
-    from ganatomy.artifacts import local_folder
+    from ganatomy.artifacts import local_folder, refuse_full
     from ganatomy.tables import read_labelled_table, table_of_two
 
     roles = {"scan": "joined"}
@@ -267,19 +260,19 @@ def evaluate(
     sources = [local_folder(model) for model in models]
     folders: list[Path | None] = [out]
     if len(models) > 1:
-        names = _numbered(map(_name_of, models), "-{}")
+        names = numbered(map(_name_of, models), "-{}")
         folders = [None if out is None else out / name for name in names]
         if out is not None:
-            _refuse_full(out, *names)
+            refuse_full(out, *names)
     for folder in folders:
         if folder is not None:
-            _refuse_full(folder, "measures.json")
+            refuse_full(folder, "measures.json")
     faces = [
         _face(model, "detect", "evaluate", source)
         for model, source in zip(models, sources, strict=True)
     ]
     found = []
-    labels = _numbered(models, " ({})")
+    labels = numbered(models, " ({})")
     for label, face, source, folder in zip(labels, faces, sources, folders, strict=True):
         found.append((label, face.evaluate(table, folder)))
         if folder is not None:  # what the report shows beside the measures
@@ -287,15 +280,15 @@ def evaluate(
                 if (source / name).exists():
                     shutil.copyfile(source / name, folder / name)
     measures = [(label, evaluation.measures) for label, evaluation in found]
-    _print_measures(measures)
+    print_measures(measures)
     if len(models) > 1:
-        _print_differences(found)
+        print_differences(found)
     if json_file is not None:
         shown = dict(measures) if len(models) > 1 else measures[0][1]
         json_file.write_text(json.dumps(shown, indent=2))
     for label, evaluation in found:
         scores = evaluation.scores
-        _warn_of_unlike(
+        warn_of_unlike(
             scores.loc[scores["label"] == 0, "unlike"],
             "healthy scans" if len(models) == 1 else f"healthy scans of {label}",
         )
@@ -389,131 +382,10 @@ def _table(scans: tuple[str, ...]) -> Any:
     return read_table(scans, {"scan": "joined"})
 
 
-def _refuse_full(out: Path, *own: str) -> None:
-    """Refuse a folder that holds something else: a model, scores, whatever is not ours.
-
-    Args:
-        own: names that tell a folder which may be written over.
-    """
-    from ganatomy.artifacts import ArtifactError
-
-    names = {path.name for path in out.iterdir()} if out.is_dir() else set()
-    ours = names & set(own) and not names & {"config.json", "model.json"}
-    if (names and not ours) or (out.exists() and not out.is_dir()):
-        raise ArtifactError(f"{out} holds something else already: choose another --out")
-
-
 def _name_of(model: str) -> str:
     """What a model's folder of results is called."""
     path = Path(model)
     return (path.resolve() if path.is_dir() else path).name or "model"
-
-
-def _numbered(names: Iterable[str], mark: str) -> list[str]:
-    """Names made unique by a number."""
-    unique: list[str] = []
-    for name in names:
-        number, candidate = 1, name
-        while candidate in unique:
-            number += 1
-            candidate = name + mark.format(number)
-        unique.append(candidate)
-    return unique
-
-
-def _unlike_of(scores: Path, names: set[str]) -> list[float]:
-    """The column `unlike` of the scans of these names that have a score."""
-    import csv
-
-    with open(scores, newline="") as stored:
-        rows = [row for row in csv.DictReader(stored) if row["scan"] in names]
-    return [float(row["unlike"]) for row in rows if row["unlike"]]
-
-
-def _warn_of_unlike(unlike: Iterable[float], what: str) -> None:
-    """Say where more scans look unlike the calibration scans than chance would have it."""
-    values = [value > 1 for value in unlike]
-    if values and sum(values) > FEW_UNLIKE * len(values):
-        click.echo(
-            f"{sum(values)} of {len(values)} {what} do not look like the calibration scans: "
-            "calibrate on healthy scans of this source, see column unlike",
-            err=True,
-        )
-
-
-def _is_finished(folder: Path, recipe: Any, table: Any, seed: int) -> bool:
-    """Whether a folder holds the finished model of this very run."""
-    from ganatomy.tables import fingerprint
-
-    if not (folder / "config.json").exists() or (folder / "checkpoint.weights.h5").exists():
-        return False
-    file = folder / "run.json"
-    stored = json.loads(file.read_text()) if file.exists() else {}
-    own = {
-        "preset": recipe.model_dump(mode="json"),
-        "seed": seed,
-        "files": fingerprint(path for paths in table.paths.values() for path in paths),
-    }
-    # Another run's folder is left to `fit`, which says so.
-    return {key: stored.get(key) for key in own} == own
-
-
-def _read_measures(folder: Path) -> dict[str, Any]:
-    from ganatomy.artifacts import ArtifactError
-
-    file = folder / "evaluation" / "measures.json"
-    if not file.exists():
-        raise ArtifactError(f"{folder} was finished without --validation: measure it by evaluate")
-    return json.loads(file.read_text())
-
-
-def _print_measures(found: Iterable[tuple[str, dict]]) -> None:
-    for name, measures in found:
-        counts = f"{measures['n_healthy']} healthy, {measures['n_abnormal']} abnormal"
-        by = "patients" if measures["patients"] else "scans"
-        click.echo(f"{name}: {counts} (95 % intervals over {by})")
-        for key, value in measures["measures"].items():
-            click.echo(
-                f"  {key.replace('_', ' '):<20} {value['value']:.3f} "
-                f"({value['low']:.3f} to {value['high']:.3f})"
-            )
-        for control, values in measures["controls"].items():
-            gain = values["auroc_difference"]
-            click.echo(
-                f"  {control:<26} AUROC {values['auroc']['value']:.3f}, the model "
-                f"{gain['value']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f})"
-            )
-
-
-def _print_differences(found: list[tuple[str, Any]]) -> None:
-    """The first model against each other, on the scans that both could read."""
-    from ganatomy.measures.detection import paired_difference
-
-    (first, one), *others = found
-    for name, other in others:
-        both = one.scores.merge(other.scores, on="scan", suffixes=("", "_other"))
-        gap = paired_difference(
-            both["label"].to_numpy(),
-            both["anomaly_score"].to_numpy(),
-            both["anomaly_score_other"].to_numpy(),
-            groups=both["patient"].to_numpy(str) if one.measures["patients"] else None,
-        )
-        click.echo(
-            f"AUROC of {first} minus {name}: {gap.value:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})"
-        )
-
-
-def _summarise_seeds(measured: list[dict[str, float]], out: Path) -> None:
-    """Print mean and spread of each measure, and write them to seeds.json."""
-    from ganatomy.artifacts import write_whole
-    from ganatomy.measures.detection import summarise_seeds
-
-    summary = summarise_seeds(measured)
-    click.echo(f"over {len(measured)} seeds (mean ± standard deviation)")
-    for key, value in summary.items():
-        click.echo(f"  {key.replace('_', ' '):<20} {value.mean:.3f} ± {value.spread:.3f}")
-    shown = {key: {"mean": v.mean, "spread": v.spread, "n": v.n} for key, v in summary.items()}
-    write_whole(out / "seeds.json", json.dumps(shown, indent=2))
 
 
 if __name__ == "__main__":

@@ -186,11 +186,7 @@ def fit(
     check_stages(model, preset.training.steps)
 
     out = Path(out)
-    identity = {
-        "preset": preset.model_dump(mode="json"),
-        "seed": seed,
-        "files": fingerprint(path for paths in table.paths.values() for path in paths),
-    }
+    identity = identity_of(preset, table, seed)
     state = _open_folder(out, identity, resume, chief)
     checkpoint = out / "checkpoint.weights.h5"
     if resume and checkpoint.exists():
@@ -297,6 +293,27 @@ def fit(
     return face
 
 
+def identity_of(preset: Preset, table: Table, seed: int) -> dict[str, Any]:
+    """What makes a run this run: run.json holds it, and nothing else is resumed."""
+    return {
+        "preset": preset.model_dump(mode="json"),
+        "seed": seed,
+        "files": fingerprint(path for paths in table.paths.values() for path in paths),
+    }
+
+
+def is_finished(out: Path, preset: Preset, table: Table, seed: int) -> bool:
+    """Whether a folder holds the finished model of this very run."""
+    file = out / "run.json"
+    own = identity_of(preset, table, seed)
+    stored = json.loads(file.read_text()) if file.exists() else {}
+    return {key: stored.get(key) for key in own} == own and _has_model(out)
+
+
+def _has_model(out: Path) -> bool:
+    return (out / "config.json").exists() and not (out / "checkpoint.weights.h5").exists()
+
+
 def _open_folder(out: Path, identity: dict, resume: bool, chief: bool) -> dict:
     """The state of an earlier run in `out`; refuses a folder that holds anything else."""
     file = out / "run.json"
@@ -314,7 +331,7 @@ def _open_folder(out: Path, identity: dict, resume: bool, chief: bool) -> dict:
         raise ArtifactError(
             f"{out} holds this run already: go on with --resume, or choose another --out"
         )
-    if (out / "config.json").exists() and not (out / "checkpoint.weights.h5").exists():
+    if _has_model(out):
         raise ArtifactError(f"{out} is finished: nothing to resume; choose another --out")
     out.mkdir(parents=True, exist_ok=True)
     if stored is None:

@@ -20,7 +20,7 @@ TENSORFLOW = {
     "ganatomy/gradients.py",
     "ganatomy/batches.py",
     "ganatomy/training.py",
-    "ganatomy/cli.py",  # to keep its driver notes out of the terminal
+    "ganatomy/quiet.py",  # to keep its driver notes out of the terminal
     "registration/warp.py",
 }
 

@@ -227,7 +227,7 @@ def test_the_difference_of_two_models_is_of_the_scans_that_both_could_read(capsy
     import pandas as pd
 
     from anogan.evaluation import Evaluation
-    from ganatomy.cli import _print_differences
+    from ganatomy.printing import print_differences
 
     def scored(scores: dict[str, float]) -> Evaluation:
         rows = [
@@ -239,7 +239,7 @@ def test_the_difference_of_two_models_is_of_the_scans_that_both_could_read(capsy
     names = "abcdefghij"
     perfect = {name: float(place) for place, name in enumerate(names)}
     turned = {name: -score for name, score in perfect.items() if name not in "aj"}
-    _print_differences([("one", scored(perfect)), ("two", scored(turned))])
+    print_differences([("one", scored(perfect)), ("two", scored(turned))])
     assert capsys.readouterr().out == "AUROC of one minus two: +1.000 (+1.000 to +1.000)\n"
 
 

@@ -1,0 +1,105 @@
+"""What the command line says about measures and scores."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+# Of the calibration scans themselves one in a hundred is unlike the others.
+FEW_UNLIKE = 0.05
+
+
+def unlike_of(scores: Path, names: set[str]) -> list[float]:
+    """The column `unlike` of the scans of these names that have a score."""
+
+    with open(scores, newline="") as stored:
+        rows = [row for row in csv.DictReader(stored) if row["scan"] in names]
+    return [float(row["unlike"]) for row in rows if row["unlike"]]
+
+
+def warn_of_unlike(unlike: Iterable[float], what: str) -> None:
+    """Say where more scans look unlike the calibration scans than chance would have it."""
+    values = [value > 1 for value in unlike]
+    if values and sum(values) > FEW_UNLIKE * len(values):
+        click.echo(
+            f"{sum(values)} of {len(values)} {what} do not look like the calibration scans: "
+            "calibrate on healthy scans of this source, see column unlike",
+            err=True,
+        )
+
+
+def print_measures(found: Iterable[tuple[str, dict]]) -> None:
+    """Measures of models with their intervals, and the controls beside each."""
+    for name, measures in found:
+        counts = f"{measures['n_healthy']} healthy, {measures['n_abnormal']} abnormal"
+        by = "patients" if measures["patients"] else "scans"
+        click.echo(f"{name}: {counts} (95 % intervals over {by})")
+        for key, value in measures["measures"].items():
+            click.echo(
+                f"  {key.replace('_', ' '):<20} {value['value']:.3f} "
+                f"({value['low']:.3f} to {value['high']:.3f})"
+            )
+        for control, values in measures["controls"].items():
+            gain = values["auroc_difference"]
+            click.echo(
+                f"  {control:<26} AUROC {values['auroc']['value']:.3f}, the model "
+                f"{gain['value']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f})"
+            )
+
+
+def print_differences(found: list[tuple[str, Any]]) -> None:
+    """The first model against each other, on the scans that both could read."""
+    from ganatomy.measures.detection import paired_difference
+
+    (first, one), *others = found
+    for name, other in others:
+        both = one.scores.merge(other.scores, on="scan", suffixes=("", "_other"))
+        gap = paired_difference(
+            both["label"].to_numpy(),
+            both["anomaly_score"].to_numpy(),
+            both["anomaly_score_other"].to_numpy(),
+            groups=both["patient"].to_numpy(str) if one.measures["patients"] else None,
+        )
+        click.echo(
+            f"AUROC of {first} minus {name}: {gap.value:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})"
+        )
+
+
+def summarise_seeds(measured: list[dict[str, float]], out: Path) -> None:
+    """Print mean and spread of each measure, and write them to seeds.json."""
+    from ganatomy.artifacts import write_whole
+    from ganatomy.measures.detection import summarise_seeds
+
+    summary = summarise_seeds(measured)
+    click.echo(f"over {len(measured)} seeds (mean ± standard deviation)")
+    for key, value in summary.items():
+        click.echo(f"  {key.replace('_', ' '):<20} {value.mean:.3f} ± {value.spread:.3f}")
+    shown = {key: {"mean": v.mean, "spread": v.spread, "n": v.n} for key, v in summary.items()}
+    write_whole(out / "seeds.json", json.dumps(shown, indent=2))
+
+
+def numbered(names: Iterable[str], mark: str) -> list[str]:
+    """Names made unique by a number."""
+    unique: list[str] = []
+    for name in names:
+        number, candidate = 1, name
+        while candidate in unique:
+            number += 1
+            candidate = name + mark.format(number)
+        unique.append(candidate)
+    return unique
+
+
+def read_measures(folder: Path) -> dict[str, Any]:
+    """measures.json of a model folder, as `fit --validation` left it."""
+    from ganatomy.artifacts import ArtifactError
+
+    file = folder / "evaluation" / "measures.json"
+    if not file.exists():
+        raise ArtifactError(f"{folder} was finished without --validation: measure it by evaluate")
+    return json.loads(file.read_text())
