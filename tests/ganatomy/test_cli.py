@@ -365,3 +365,11 @@ def test_one_picture_as_dicom_nifti_and_png_has_one_score(quick_model, tmp_path,
     typed = [float(row["anomaly_score"]) for row in rows(out / "scores.csv").values()]
     np.testing.assert_allclose(typed, in_python, rtol=1e-12)
     np.testing.assert_allclose(in_python, in_python[0], rtol=1e-5)
+
+    import pandas as pd
+
+    from ganatomy.served import Answers
+
+    uploads = pd.DataFrame({"scan": [path.read_bytes() for path in paths]})
+    served = Answers(quick_model).predict(uploads)["anomaly_score"]
+    np.testing.assert_allclose(served, in_python, rtol=1e-5)
