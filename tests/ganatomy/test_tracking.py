@@ -90,6 +90,8 @@ def interrupted(pictures, place) -> tuple[Path, str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         patch.setattr(tracking, "EVERY_PICTURE", 0.0)
+        # Sampled every ten seconds by default: a tiny fit may be over before.
+        patch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.2")
         with patch.context() as once:
             once.setattr(callbacks, "save_checkpoint", _then_interrupt(callbacks.save_checkpoint))
             with pytest.raises(KeyboardInterrupt):
