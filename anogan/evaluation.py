@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -90,9 +91,8 @@ def evaluate(
         folder.mkdir(parents=True, exist_ok=True)
         frame.to_csv(folder / "scores.csv", index=False)
         write_whole(folder / "measures.json", json.dumps(measures, indent=2))
-        np.savez_compressed(
-            folder / "examples.npz", allow_pickle=False, **examples(scorer, table, frame)
-        )
+        pictures, facts = examples(scorer, table, frame)
+        write_examples(folder / "examples.npz", pictures, **facts)
     return Evaluation(measures, frame)
 
 
@@ -197,8 +197,10 @@ def by_group(frame: pd.DataFrame, groups: pd.DataFrame) -> dict[str, list[dict[s
     return found
 
 
-def examples(scorer: AnomalyScorer, table: Table, frame: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Pictures of the highest and lowest scored, and of the worst errors of both kinds."""
+def examples(
+    scorer: AnomalyScorer, table: Table, frame: pd.DataFrame
+) -> tuple[list[dict[str, np.ndarray]], dict[str, np.ndarray]]:
+    """Pictures, and names, scores and labels, of the highest, the lowest and the worst errors."""
     order = frame.sort_values("anomaly_score")
     sick = order["label"].to_numpy() == 1
     names = order["scan"].to_numpy(str)
@@ -209,12 +211,33 @@ def examples(scorer: AnomalyScorer, table: Table, frame: pd.DataFrame) -> dict[s
     where = {name: place for place, name in enumerate(table.names)}
     paths = [table.first[where[name]] for name in picked]
     pictures = [picture(result) for result in scorer.results(paths)]
-    return {
+    return pictures, {
         "names": np.array(picked, str),
         "score": chosen["anomaly_score"].to_numpy(float),
         "label": chosen["label"].to_numpy(int),
-        **{key: np.stack([p[key] for p in pictures]) for key in pictures[0]},
     }
+
+
+def write_examples(file: Path, pictures: list[dict[str, np.ndarray]], **facts: np.ndarray) -> None:
+    """Write pictures and what is known of each as examples.npz, whole or not at all."""
+    aside = file.with_name("part-" + file.name)
+    arrays = {
+        key: _stacked([one[key] for one in pictures], np.nan if key == "map" else -1.0)
+        for key in pictures[0]
+    }
+    np.savez_compressed(aside, allow_pickle=False, **facts, **arrays)
+    os.replace(aside, file)
+
+
+def _stacked(pictures: list[np.ndarray], fill: float) -> np.ndarray:
+    """Pictures in one array; those of small scans stay small, in the middle of a frame."""
+    frame = np.max([one.shape for one in pictures], axis=0)
+    framed = np.full((len(pictures), *frame), fill, np.float32)
+    for number, one in enumerate(pictures):
+        corner = (frame - one.shape) // 2
+        inside = (slice(c, c + n) for c, n in zip(corner, one.shape, strict=True))
+        framed[(number, *inside)] = one
+    return framed
 
 
 def picture(result: Result) -> dict[str, np.ndarray]:

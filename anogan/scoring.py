@@ -6,7 +6,6 @@ import csv
 import hashlib
 import io
 import json
-import os
 import re
 from collections.abc import Iterable
 from importlib.metadata import version
@@ -15,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from anogan.evaluation import columns, picture
+from anogan.evaluation import columns, picture, write_examples
 from anogan.result import Result
 from anogan.scorer import AnomalyScorer
 from ganatomy.artifacts import ArtifactError, write_whole
@@ -211,27 +210,9 @@ def _write_examples(
     }
     if not pictures:
         return
-    first = next(iter(pictures.values()))
-    aside = folder / "part-examples.npz"
-    np.savez_compressed(
-        aside,
-        allow_pickle=False,
+    write_examples(
+        folder / "examples.npz",
+        list(pictures.values()),
         names=np.array(list(pictures), str),
         score=np.array([float(rows[name]["anomaly_score"]) for name in pictures]),
-        **{
-            key: _stacked([p[key] for p in pictures.values()], np.nan if key == "map" else -1.0)
-            for key in first
-        },
     )
-    os.replace(aside, folder / "examples.npz")
-
-
-def _stacked(pictures: list[np.ndarray], fill: float) -> np.ndarray:
-    """Pictures in one array; those of small scans stay small, in the middle of a frame."""
-    frame = np.max([one.shape for one in pictures], axis=0)
-    framed = np.full((len(pictures), *frame), fill, np.float32)
-    for number, one in enumerate(pictures):
-        corner = (frame - one.shape) // 2
-        inside = (slice(c, c + n) for c, n in zip(corner, one.shape, strict=True))
-        framed[(number, *inside)] = one
-    return framed

@@ -212,14 +212,14 @@ class AdversarialModel(keras.Model):
         """The network to use after training: its moving average where there is one."""
         return self.averages.get(name, self.networks[name])
 
-    def enter(self, stage: Stage, *, jit_compile: bool = False, run_eagerly: bool = False) -> None:
+    def enter(self, stage: Stage, *, jit_compile: bool = False) -> None:
         """Make `stage` the one that the next `fit` trains.
 
         The step is compiled anew: a stage changed without that would train the old one.
         """
         self.stage = stage
         compile_: Any = self.compile  # the signature leaves out what the docstring allows
-        compile_(optimizer=None, jit_compile=jit_compile, run_eagerly=run_eagerly)
+        compile_(optimizer=None, jit_compile=jit_compile)
 
     def _maybe_symbolic_build(self, *args, **kwargs):
         # All is built in `assemble`; Keras's own attempt fails on dict batches under
