@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from keras import ops
 
+from anogan.detector import Findings
 from anogan.latent_gan import LatentGAN
 from ganatomy.gradients import descend
 
@@ -91,7 +92,7 @@ class AnoGAN(LatentGAN):
 
         return np.stack([draw(sample) for sample in samples])
 
-    def examine(self, x: Tensor, start: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def examine(self, x: Tensor, start: Tensor) -> Findings:
         generator, critic = self.network("generator"), self.network("critic")
         batch = x.shape[0]
         if self.search_start == "encoder":
@@ -113,7 +114,8 @@ class AnoGAN(LatentGAN):
         best = ops.argmin(score, axis=1)
         codes = ops.reshape(found.x, (batch, self.restarts, self.latent))
         code = ops.squeeze(ops.take_along_axis(codes, ops.reshape(best, (-1, 1, 1)), axis=1), 1)
-        return generator(code, training=False), ops.min(score, axis=1), code
+        image = generator(code, training=False)
+        return Findings.against(x, image, ops.min(score, axis=1), code)
 
 
 def total(x: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from keras import ops
 
 from ganatomy.game import AdversarialModel
 from ganatomy.gradients import compiled
@@ -13,19 +14,26 @@ Tensor = Any
 
 
 class Findings(NamedTuple):
-    """What a detector says about samples.
+    """What a detector says about samples: tensors in the graph, arrays outside.
 
     Attributes:
-        reconstruction: the healthy counterpart, [n, *size, channels].
-        residual: input minus reconstruction, signed, averaged over channels, [n, *size].
+        reconstruction: the healthy counterpart, [n, *size, channels]; the sample itself where a
+            method makes none.
+        residual: what the map is made of, [n, *size]: input minus reconstruction, signed, averaged
+            over channels, or what a method says of each pixel itself.
         paper_score: the score of the method's paper, [n]; higher is more abnormal.
         latent: the code of the counterpart, [n, latent].
     """
 
-    reconstruction: np.ndarray
-    residual: np.ndarray
-    paper_score: np.ndarray
-    latent: np.ndarray
+    reconstruction: Any
+    residual: Any
+    paper_score: Any
+    latent: Any
+
+    @classmethod
+    def against(cls, x: Tensor, image: Tensor, score: Tensor, code: Tensor) -> Findings:
+        """Of samples and their healthy counterparts [B, *size, channels]."""
+        return cls(image, ops.mean(x - image, axis=-1), score, code)
 
 
 class Detector(AdversarialModel):
@@ -43,8 +51,8 @@ class Detector(AdversarialModel):
         """What `examine` needs beside the samples, a function of each sample alone, [n, ...]."""
         return np.zeros((len(samples), 0), np.float32)
 
-    def examine(self, x: Tensor, start: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Healthy counterpart [B, *size, channels], the paper's score [B] and the code [B, ...]."""
+    def examine(self, x: Tensor, start: Tensor) -> Findings:
+        """What there is to say of samples [B, *size, channels], each by itself."""
         raise NotImplementedError
 
     def inspect(self, samples: np.ndarray) -> Findings:
@@ -56,10 +64,8 @@ class Detector(AdversarialModel):
             x = np.asarray(samples[begin : begin + self.chunk], np.float32)
             padded = np.zeros((self.chunk + self.spare, *x.shape[1:]), np.float32)
             padded[: len(x)] = x
-            outcome = self._examine(padded, self.start(padded))
-            parts.append([np.asarray(value)[: len(x)] for value in outcome])
+            found = self._examine(padded, self.start(padded))
+            parts.append([np.asarray(value)[: len(x)] for value in found])
         if not parts:
             raise ValueError("no samples to inspect")
-        reconstruction, score, latent = (np.concatenate(part) for part in zip(*parts, strict=True))
-        residual = np.mean(np.asarray(samples, np.float32) - reconstruction, axis=-1)
-        return Findings(reconstruction, residual, score, latent)
+        return Findings(*(np.concatenate(part) for part in zip(*parts, strict=True)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from anogan.detector import Findings
 from anogan.latent_gan import LatentGAN, mean_square
 
 Tensor = Any
@@ -27,8 +28,8 @@ class FAnoGAN(LatentGAN):
         "beta_2": 0.9,
     }
 
-    def examine(self, x: Tensor, start: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def examine(self, x: Tensor, start: Tensor) -> Findings:
         code = self.network("encoder")(x, training=False)
         image = self.network("generator")(code, training=False)
         score = mean_square(x - image) + self.kappa * self.feature_residual(x, image)
-        return image, score, code
+        return Findings.against(x, image, score, code)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from anogan.detector import Detector
+from anogan.detector import Detector, Findings
 from ganatomy.game import Stage
 
 Tensor = Any
@@ -61,8 +61,8 @@ class Linear(Detector):
         projection.get_layer("code").set_weights([basis.T, -mean @ basis.T])
         projection.get_layer("image").set_weights([basis, mean])
 
-    def examine(self, x: Tensor, start: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def examine(self, x: Tensor, start: Tensor) -> Findings:
         projected = self.networks["projection"](x)
         image = projected["image"]
         score = ops.mean(ops.abs(x - image), axis=tuple(range(1, len(x.shape))))
-        return image, score, projected["code"]
+        return Findings.against(x, image, score, projected["code"])

@@ -158,6 +158,11 @@ class AdversarialModel(keras.Model):
         """Pictures [H, W] in [-1, 1] of how training goes, by name; `samples` [n, *size, c]."""
         return {}
 
+    def solve(self, samples: Any) -> None:
+        """Fit in closed form what no stage trains, on the training samples [n, *size, c] of the
+        first role; called once, after the last stage.
+        """
+
     # What the core does --------------------------------------------------------------------
 
     def assemble(self) -> None:

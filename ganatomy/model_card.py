@@ -51,7 +51,12 @@ def model_card(preset: Preset, facts: Mapping[str, Any]) -> str:
             lines += [f"- {len(data['unreadable'])} scans could not be read and were left out"]
     if "training_seconds" in facts:
         lines += [f"- Trained for {facts['training_seconds']:.0f} seconds"]
-    lines += [f"- Choices that saw labels: {preset.labels}", ""]
+    lines += [
+        f"- Choices that saw labels: {preset.labels}",
+        "- Licence: the weights are made from these scans; what the scans' licence asks for "
+        "(attribution, share-alike) goes with the weights.",
+        "",
+    ]
     if "calibration" in facts:
         own = facts["calibration"]
         lines += [

@@ -20,6 +20,10 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationErr
 from ganatomy.errors import WrongUse
 
 
+# What a preset takes over from the one it is `like`, whole sections at a time.
+SHARED = ("task", "rank", "roles", "labels", "preprocessing", "postprocessing")
+
+
 class PresetError(WrongUse):
     """What is wrong with a name, a preset or a setting, in one line."""
 
@@ -49,6 +53,9 @@ class Training(BaseModel):
 
 class Preset(BaseModel):
     """A whole recipe: data, never code.
+
+    A file may say `like: NAME` and leave out the `SHARED` sections that are as in that preset of
+    the same folder.
 
     Attributes:
         name: what the command line calls it (the file's stem).
@@ -166,20 +173,31 @@ def presets() -> dict[str, Preset]:
     found: dict[str, Preset] = {}
     homes: dict[str, str] = {}
     for entry in importlib.metadata.entry_points(group="ganatomy.presets"):
-        for file in sorted(files(entry.value).iterdir(), key=lambda f: f.name):
-            name, _, kind = file.name.rpartition(".")
-            if kind != "yaml":
-                continue
+        texts = {
+            file.name.removesuffix(".yaml"): file.read_text()
+            for file in sorted(files(entry.value).iterdir(), key=lambda f: f.name)
+            if file.name.endswith(".yaml")
+        }
+        for name in texts:
             if name in found:
                 raise PresetError(
                     f"two packages have a preset {name!r}: {homes[name]} and {entry.value}"
                 )
             try:
-                found[name] = Preset(name=name, **yaml.safe_load(file.read_text()))
-            except (ValidationError, TypeError, yaml.YAMLError) as error:
-                raise PresetError(f"{entry.value}/{file.name} is not a preset: {error}") from error
+                found[name] = Preset(name=name, **_recipe(name, texts))
+            except (ValidationError, TypeError, KeyError, yaml.YAMLError) as error:
+                raise PresetError(f"{entry.value}/{name}.yaml is not a preset: {error}") from error
             homes[name] = entry.value
     return found
+
+
+def _recipe(name: str, texts: dict[str, str]) -> dict[str, Any]:
+    """A preset's own settings over the shared sections of the one it is `like`, in its folder."""
+    own = yaml.safe_load(texts[name])
+    if "like" not in own:
+        return own
+    base = yaml.safe_load(texts[own.pop("like")])
+    return {**{section: base[section] for section in SHARED if section in base}, **own}
 
 
 def preset(name: str) -> Preset:

@@ -250,8 +250,6 @@ def fit(
         ]
 
     def play() -> None:
-        if hasattr(model, "solve"):
-            model.solve(array)
         train(
             model,
             data,
@@ -261,6 +259,7 @@ def fit(
             jit_compile=settings.jit_compile,
             strategy=where,
         )
+        model.solve(array)
 
     if not chief:
         play()
