@@ -19,7 +19,6 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationErr
 
 from ganatomy.errors import WrongUse
 
-
 # What a preset takes over from the one it is `like`, whole sections at a time.
 SHARED = ("task", "rank", "roles", "labels", "preprocessing", "postprocessing")
 
