@@ -13,6 +13,8 @@ from ganatomy.tables import TableError
 
 # A stream of random numbers has a number below STREAMS: noise from 1, augmentation from 500.
 STREAMS, NOISE, AUGMENTATION = 1009, 1, 500
+# Orders have numbers too: those of roles from 0, those of samples drawn as noise from here.
+PARTNERS = 100
 
 
 def stream_key(seed: tf.Tensor, stream: int, step: tf.Tensor) -> tf.Tensor:
@@ -171,9 +173,16 @@ def batches(
             else:
                 index = order(len(array), number + 1, step)
             batch[role] = gather(array, index)
+        named = list(enumerate(sorted(noise.items())))
+        drawn = next(iter(arrays.values()))
+        for number, (name, kind) in named:
+            if kind.kind == "sample":
+                batch[name] = gather(drawn, order(len(drawn), PARTNERS + number, step))
         if augment is not None and augment.active:
             batch = augment(batch, tf.stack([tf.constant(seed, tf.int64), step]))
-        for number, (name, kind) in enumerate(sorted(noise.items())):
+        for number, (name, kind) in named:
+            if kind.kind == "sample":
+                continue
             draw = {
                 "normal": tf.random.stateless_normal,
                 "uniform": tf.random.stateless_uniform,

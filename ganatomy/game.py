@@ -33,8 +33,9 @@ class Noise:
     a function of (seed, step, sample) and the same for any number of replicas.
 
     Args:
-        kind: "normal" (mean 0, standard deviation 1) or "uniform" (on [0, 1)).
-        shape: the shape of one sample's noise; () is one number.
+        kind: "normal" (mean 0, standard deviation 1), "uniform" (on [0, 1)), or "sample": another
+            training sample of the first role, from an order of its own, augmented as its partner.
+        shape: the shape of one sample's noise; () is one number. A "sample" has the sample's.
     """
 
     kind: str

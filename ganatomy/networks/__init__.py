@@ -7,5 +7,13 @@ the same seed before the same build gives the same weights.
 from ganatomy.networks.dcgan import dcgan_critic, dcgan_generator
 from ganatomy.networks.encoder import encoder
 from ganatomy.networks.residual import residual_critic, residual_generator
+from ganatomy.networks.unet import unet
 
-__all__ = ["dcgan_critic", "dcgan_generator", "encoder", "residual_critic", "residual_generator"]
+__all__ = [
+    "dcgan_critic",
+    "dcgan_generator",
+    "encoder",
+    "residual_critic",
+    "residual_generator",
+    "unet",
+]

@@ -70,6 +70,28 @@ def test_several_updates_take_fresh_samples_and_noise():
     assert len(np.unique(step["z"])) == 12
 
 
+def test_a_sample_drawn_as_noise_comes_from_an_order_of_its_own():
+    noise = {"donor": Noise("sample"), "mix": Noise("uniform")}
+    augment = Augment(gain=0.2)
+    arrays = {"scan": numbered(), "label": numbered()[:, 0, 0]}
+    roles = {"scan": "joined", "label": "joined"}
+    steps = play(0, 10, arrays={"scan": numbered()}, noise=noise, updates=2)
+    drawn = order(steps, "donor")
+    assert steps[0]["donor"].shape == steps[0]["scan"].shape == (4, 2, 4, 4, 1)
+    assert sorted(drawn[:10]) == list(range(10))
+    assert (drawn != order(steps)).mean() > 0.7
+    # It is of the first role, and other noise is what it would be without it.
+    beside = play(0, 10, arrays=arrays, roles=roles, noise=noise, updates=2)
+    np.testing.assert_array_equal(order(beside, "donor"), drawn)
+    rest = play(5, 10, arrays=arrays, roles=roles, noise=noise, updates=2)
+    np.testing.assert_array_equal(order(rest, "donor"), drawn[5 * 8 :])
+    samples = {"scan": np.linspace(-1, 1, 8 * 4 * 4).reshape(8, 4, 4, 1)}
+    plain, moved = (play(0, 1, arrays=samples, noise=noise, augment=a)[0] for a in (None, augment))
+    np.testing.assert_array_equal(plain["mix"], moved["mix"])
+    for role in ("scan", "donor"):
+        assert np.abs(moved[role] - plain[role]).max() > 0.01
+
+
 def test_another_seed_is_another_order_and_noise():
     one, other = play(seed=1), play(seed=2)
     assert order(one).tolist() != order(other).tolist()
