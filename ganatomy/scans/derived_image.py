@@ -7,12 +7,12 @@ import highdicom as hd
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
-from pydicom.uid import generate_uid
 from pydicom.valuerep import DSfloat, format_number_as_ds
 
 from ganatomy.scans.dicom_header import text
 from ganatomy.scans.errors import ScanError
-from ganatomy.scans.parametric_map import SERIES_NUMBER, carry_over, complete, equipment, made_by
+from ganatomy.scans.parametric_map import SERIES_NUMBER
+from ganatomy.scans.provenance import carry_over, complete, identity, made_by
 from ganatomy.scans.safety import quiet
 from ganatomy.scans.scan import Scan
 
@@ -36,7 +36,7 @@ def derived_image(
         ScanError: the scan's header lacks what a derived object must refer to.
     """
     source = complete(scan.header[0], scan.path)
-    model, software, described = made_by(title, settings)
+    described = made_by(title, settings)[-1]
     known = np.isfinite(array)
     low, high = (array[known].min(), array[known].max()) if known.any() else (0.0, 0.0)
     step = max(float(high) - float(low), 1e-12) / (LARGEST - 1)
@@ -52,16 +52,7 @@ def derived_image(
                 bits_allocated=16,
                 coordinate_system="PATIENT",
                 patient_orientation=("L", "F"),
-                series_instance_uid=generate_uid(),
-                series_number=SERIES_NUMBER,
-                sop_instance_uid=generate_uid(),
-                instance_number=1,
-                manufacturer="ganatomy",
-                manufacturer_model_name=model[:64],
-                software_versions=software,
-                device_serial_number="1",
-                series_description=title[:64],
-                contributing_equipment=[equipment(model, software, described)],
+                **identity(title, settings, SERIES_NUMBER),
             )
         except Exception as error:  # its messages quote values of the header
             problem = "has a header that no derived DICOM file can be made from"
