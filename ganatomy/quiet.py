@@ -11,7 +11,7 @@ def import_tensorflow() -> None:
 
     They go to the file descriptor before any log level is read, and hide what a user should read.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
