@@ -1,13 +1,14 @@
 """The DCGAN's transposed convolution: kernel 4, stride 2."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 
+from ganatomy.layers.fixed_conv import FixedConv
 from ganatomy.layers.resampling import double
 
 
-class _DoublingConv:
+class _DoublingConv(FixedConv):
     """A transposed convolution of kernel 4, stride 2 and padding "same".
 
     Args:
@@ -18,19 +19,13 @@ class _DoublingConv:
     Reference: Radford et al. 2016, section 3.
     """
 
-    def __init__(self, filters: int, **kwargs):
-        super().__init__(filters, 4, strides=2, padding="same", **kwargs)  # pyright: ignore
+    fixed: ClassVar[dict[str, Any]] = {"kernel_size": 4, "strides": 2, "padding": "same"}
 
     def call(self, inputs: Any) -> Any:
         outputs = double(inputs, self.kernel)  # pyright: ignore
         if self.use_bias:  # pyright: ignore
             outputs = outputs + self.bias  # pyright: ignore
         return self.activation(outputs)  # pyright: ignore
-
-    def get_config(self):
-        config = super().get_config()  # pyright: ignore
-        fixed = ("kernel_size", "strides", "padding")
-        return {key: config[key] for key in config if key not in fixed}
 
 
 @keras.saving.register_keras_serializable(package="ganatomy")

@@ -1,13 +1,14 @@
 """The DCGAN's convolution: kernel 4, stride 2."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 
+from ganatomy.layers.fixed_conv import FixedConv
 from ganatomy.layers.resampling import halve
 
 
-class _HalvingConv:
+class _HalvingConv(FixedConv):
     """A convolution of kernel 4, stride 2 and padding "same", for grids of even sides.
 
     Args:
@@ -18,16 +19,10 @@ class _HalvingConv:
     Reference: Radford et al. 2016, section 3.
     """
 
-    def __init__(self, filters: int, **kwargs):
-        super().__init__(filters, 4, strides=2, padding="same", **kwargs)  # pyright: ignore
+    fixed: ClassVar[dict[str, Any]] = {"kernel_size": 4, "strides": 2, "padding": "same"}
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         return halve(inputs, kernel)
-
-    def get_config(self):
-        config = super().get_config()  # pyright: ignore
-        fixed = ("kernel_size", "strides", "padding")
-        return {key: config[key] for key in config if key not in fixed}
 
 
 @keras.saving.register_keras_serializable(package="ganatomy")

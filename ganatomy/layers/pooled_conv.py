@@ -1,13 +1,14 @@
 """A convolution of kernel 3 followed by average pooling, as one strided convolution."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 
+from ganatomy.layers.fixed_conv import FixedConv
 from ganatomy.layers.resampling import fold, halve
 
 
-class _PooledConv:
+class _PooledConv(FixedConv):
     """Mean over 2 neighbours an axis of a kernel-3, padding-"same" convolution.
 
     The same linear map as convolution and pooling one after the other; the kernel that is trained
@@ -22,9 +23,7 @@ class _PooledConv:
     """
 
     filters: int
-
-    def __init__(self, filters: int, **kwargs):
-        super().__init__(filters, kernel_size=3, padding="same", **kwargs)  # pyright: ignore
+    fixed: ClassVar[dict[str, Any]] = {"kernel_size": 3, "padding": "same"}
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         return halve(inputs, fold(kernel) / 2 ** (len(inputs.shape) - 2))
@@ -35,10 +34,6 @@ class _PooledConv:
             *(side // 2 for side in input_shape[1:-1]),
             self.filters,
         )
-
-    def get_config(self):
-        config = super().get_config()  # pyright: ignore
-        return {key: config[key] for key in config if key not in ("kernel_size", "padding")}
 
 
 @keras.saving.register_keras_serializable(package="ganatomy")

@@ -1,14 +1,15 @@
 """Nearest up-sampling followed by a convolution of kernel 3, as one transposed convolution."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 from keras import ops
 
+from ganatomy.layers.fixed_conv import FixedConv
 from ganatomy.layers.resampling import double, fold
 
 
-class _UpsampledConv:
+class _UpsampledConv(FixedConv):
     """A kernel-3, padding-"same" convolution of the input repeated twice along each axis.
 
     The same linear map as up-sampling and convolution one after the other, without the products
@@ -23,9 +24,7 @@ class _UpsampledConv:
     """
 
     filters: int
-
-    def __init__(self, filters: int, **kwargs):
-        super().__init__(filters, kernel_size=3, padding="same", **kwargs)  # pyright: ignore
+    fixed: ClassVar[dict[str, Any]] = {"kernel_size": 3, "padding": "same"}
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         folded = ops.flip(fold(kernel), axis=tuple(range(len(inputs.shape) - 2)))
@@ -37,10 +36,6 @@ class _UpsampledConv:
             *(2 * side for side in input_shape[1:-1]),
             self.filters,
         )
-
-    def get_config(self):
-        config = super().get_config()  # pyright: ignore
-        return {key: config[key] for key in config if key not in ("kernel_size", "padding")}
 
 
 @keras.saving.register_keras_serializable(package="ganatomy")
