@@ -1,8 +1,6 @@
 """An image with its place in the patient."""
 
-import hashlib
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -68,13 +66,6 @@ class Scan:
             return None
         lengths = np.linalg.norm(self.affine[:3, : self.rank], axis=0)
         return tuple(float(v) for v in lengths)
-
-    @cached_property
-    def content_id(self) -> str:
-        """sha256 of shape and pixels: equal scans have equal seeds, whatever their name."""
-        digest = hashlib.sha256(repr(self.pixels.shape).encode())
-        digest.update(self.pixels.astype("<f4", copy=False).tobytes())
-        return digest.hexdigest()
 
     def __repr__(self) -> str:
         return f"Scan({self.kind}, {self.modality}, shape={self.pixels.shape}, {self.path})"

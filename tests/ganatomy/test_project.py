@@ -18,17 +18,6 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "mlflow"
 
 
-def test_the_folder_does_not_hide_the_package_mlflow():
-    assert not list(FOLDER.rglob("*.py"))
-    found = subprocess.run(
-        [sys.executable, "-c", "import mlflow; print(mlflow.__file__)"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert "site-packages" in found.stdout
-
-
 def test_commands_of_the_project_name_declared_parameters_and_real_options():
     from ganatomy.cli import cli
 

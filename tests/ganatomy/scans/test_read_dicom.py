@@ -39,7 +39,7 @@ def test_names_of_files_do_not_matter(make_series, tmp_path):
     for number, file in enumerate(sorted(folder.iterdir())):
         shutil.copy(file, other / f"IM{(number * 5) % 6}")
     first, second = read_scan(folder), read_scan(other)
-    assert first.content_id == second.content_id
+    np.testing.assert_array_equal(first.pixels, second.pixels)
     np.testing.assert_array_equal(first.affine, second.affine)
 
 
@@ -87,7 +87,7 @@ def test_a_single_slice_keeps_its_place(make_series):
 def test_bytes_equal_the_file(make_series):
     path = make_series() / "6.dcm"
     scan = read_scan(path.read_bytes(), name="upload.dcm")
-    assert scan.content_id == read_scan(path).content_id
+    np.testing.assert_array_equal(scan.pixels, read_scan(path).pixels)
     assert scan.path == "upload.dcm"
 
 

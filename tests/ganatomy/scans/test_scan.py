@@ -22,23 +22,12 @@ def test_pixels_are_float32_with_channels_last():
         Scan(np.zeros((4, 5, 1)), affine=np.eye(3))
 
 
-def test_equal_pixels_have_equal_identity_and_others_do_not():
-    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 1))
-    first, second = Scan(pixels, path="a"), Scan(pixels, path="b")
-    assert first.content_id == second.content_id
-    assert len(first.content_id) == 64
-    changed = pixels.copy()
-    changed[0, 0] += 1
-    assert Scan(changed).content_id != first.content_id
-    assert Scan(pixels.reshape(30, 20, 1)).content_id != first.content_id
-
-
 @pytest.mark.parametrize("name", ["brain-mr", "body-ct", "brain-lesion-mr.nii.gz"])
 def test_scans_and_their_samples_travel_between_processes(name):
     scan = read_scan(DATA / name)
     prepared = Preprocessing(size=(16, 16)).apply(scan)
     there, seen = pickle.loads(pickle.dumps((scan, prepared)))
-    assert there.content_id == scan.content_id
+    np.testing.assert_array_equal(there.pixels, scan.pixels)
     maps = np.zeros(prepared.samples.shape[:-1], np.float32)
     np.testing.assert_array_equal(seen.back(maps), prepared.back(maps))
 
