@@ -22,7 +22,7 @@ import numpy as np
 from ganatomy.decoding import decode
 from ganatomy.errors import WrongUse
 from ganatomy.scans import Preprocessing, ScanError
-from ganatomy.tables import TableError, fingerprint
+from ganatomy.tables import Table, TableError, fingerprint
 
 # Another number where the same files and settings give other samples than the version before.
 CACHE_FORMAT = 1
@@ -96,6 +96,57 @@ def prepare(
         failures,
         key,
     )
+
+
+def prepare_table(
+    table: Table,
+    preprocessing: Preprocessing,
+    *,
+    progress: Callable[[str], Callable[[int, int], None] | None] = lambda role: None,
+) -> tuple[Table, dict[str, Samples]]:
+    """The samples of a table by role; sample i of every joined role is of the same place.
+
+    Args:
+        table: paths by role; an independent role without any is left out.
+        preprocessing: fitted.
+        progress: gives for each role what is called with (scans done, scans in all).
+
+    Returns:
+        The table without the rows of which not every joined scan can be used, and the samples of
+        what is left; their failures name those scans, and the partners that go with them.
+
+    Raises:
+        TableError: of a role not one scan could be read, or of the joined not one row.
+    """
+
+    def all_of(table: Table) -> dict[str, Samples]:
+        return {
+            role: prepare(paths, preprocessing, progress=progress(role))
+            for role, paths in table.paths.items()
+            if paths or role not in table.independent
+        }
+
+    samples = all_of(table)
+    counts = {r: np.bincount(samples[r].owner, minlength=len(table)) for r in table.joined}
+    every = np.stack(list(counts.values()))
+    whole = (every == every[0]).all(0) & (every > 0).all(0)
+    if len(counts) == 1 or whole.all():
+        return table, samples
+    if not whole.any():
+        raise TableError(f"no row has all its joined scans: {', '.join(counts)}")
+    failures = {role: list(samples[role].failures) for role in counts}
+    for row in np.flatnonzero(~whole):
+        found = {role: int(count[row]) for role, count in counts.items()}
+        words = ", ".join(f"{role} {number}" for role, number in found.items())
+        for role, number in found.items():
+            if number:
+                path, problem = table.paths[role][row], f"is left out: samples by role are {words}"
+                failures[role].append(ScanError(path, problem, "the same number in joined roles"))
+    rest = table.rows(whole)
+    samples = all_of(rest)
+    return rest, samples | {
+        role: samples[role]._replace(failures=failures[role]) for role in counts
+    }
 
 
 def hash_of(array: np.ndarray) -> str:

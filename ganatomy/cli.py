@@ -141,7 +141,11 @@ def fit(
     import_tensorflow()
     roles = model_class(recipe.model).roles
     table = read_table(data, roles)
-    held = read_labelled_table(validation, roles) if validation else None
+    # What is measured on are rows: what belongs to none is for training alone.
+    rows = {
+        role: how for place, (role, how) in enumerate(roles.items()) if not place or how == "joined"
+    }
+    held = read_labelled_table(validation, rows) if validation else None
     out = out or Path("runs") / name
     from ganatomy.training import fit as train
     from ganatomy.training import is_finished

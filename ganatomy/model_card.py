@@ -45,8 +45,12 @@ def model_card(preset: Preset, facts: Mapping[str, Any]) -> str:
         lines += [
             f"- {data['scans']} scans trained on ({data['samples']} samples), "
             f"{data['held_out']} held out; patients {known}",
-            f"- Fingerprint: `{data['fingerprint']}`",
         ]
+        lines += [
+            f"- {role}: {own['scans']} scans ({own['samples']} samples), {own['held_out']} held out"
+            for role, own in list(data.get("roles", {}).items())[1:]
+        ]
+        lines += [f"- Fingerprint: `{data['fingerprint']}`"]
         if data.get("unreadable"):
             lines += [f"- {len(data['unreadable'])} scans could not be read and were left out"]
     if "training_seconds" in facts:

@@ -26,12 +26,18 @@ class TableError(WrongUse):
 class Table:
     """Paths by role, and what is known about each row of the first role.
 
+    A row is a scan of the first role and those joined to it. An independent role's scans belong to
+    no row: rows are picked without them, and a split divides them by themselves.
+
     Args:
-        paths: by role; joined roles have equal lengths and the same order.
+        paths: by role; the first and those joined to it have equal lengths and the same order.
         names: one a row of the first role, short and unique: what results are called by.
         label: 0 healthy, 1 abnormal, one a row; None where unknown.
         patient: whose scan it is, one a row, the scan's own name where its cell is empty; None
             where unknown.
+        groups: what else is known, a row a row.
+        independent: by independent role other than the first, whose each of its scans is: the
+            patient, the scan's own name where unknown.
     """
 
     paths: dict[str, list[Path]]
@@ -39,6 +45,7 @@ class Table:
     label: np.ndarray | None = None
     patient: np.ndarray | None = None
     groups: pd.DataFrame = field(default_factory=pd.DataFrame)
+    independent: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -47,19 +54,28 @@ class Table:
     def first(self) -> list[Path]:
         return next(iter(self.paths.values()))
 
+    @property
+    def joined(self) -> list[str]:
+        """The first role and those joined to it."""
+        return [role for role in self.paths if role not in self.independent]
+
     def rows(self, which: np.ndarray) -> Table:
-        """The rows that a boolean mask or an index array names (all roles joined)."""
+        """The rows that a boolean mask or an index array names; independent roles stay whole."""
         index = np.arange(len(self))[which]
 
         def of(values):
             return None if values is None else values[index]
 
         return Table(
-            {role: [paths[i] for i in index] for role, paths in self.paths.items()},
+            {
+                role: list(paths) if role in self.independent else [paths[i] for i in index]
+                for role, paths in self.paths.items()
+            },
             [self.names[i] for i in index],
             of(self.label),
             of(self.patient),
             self.groups.iloc[index] if len(self.groups) else self.groups,
+            dict(self.independent),
         )
 
 
@@ -70,10 +86,13 @@ def read_table(specs: Sequence[str], roles: Mapping[str, str]) -> Table:
         specs: one folder or file (every scan below it, as the first role), one CSV whose columns
             are roles (and `label`, `patient`, groups), or `ROLE=GLOB` for each role, where the key
             of a row is what the stars matched.
-        roles: the model's roles, "joined" (paired by key) or "independent".
+        roles: the model's roles, "joined" (paired by key) or "independent". In a CSV an
+            independent role's cells are a list that may be longer or shorter than the others: its
+            empty cells are no scans, and so are rows where all joined cells are empty.
 
     Raises:
-        TableError: a role is missing or unknown, nothing was found, or keys do not pair.
+        TableError: a role is missing or unknown, nothing was found, keys do not pair, or a row of
+            a CSV lacks a joined scan.
     """
     first = next(iter(roles))
     named = [spec.partition("=") for spec in specs]
@@ -143,26 +162,59 @@ def _from_csv(path: Path, roles: Mapping[str, str]) -> Table:
         )
     if not len(frame):
         raise TableError(f"{path}: no rows")
+    places = _filled(path, frame, roles)
     first = next(iter(roles))
+    rows = places[first]
     label = None
     if "label" in frame:
-        if not set(frame["label"]) <= {"0", "1"}:
+        label = frame["label"].to_numpy()[rows]
+        if not set(label) <= {"0", "1"}:
             raise TableError(f"{path}: column 'label' holds something other than 0 and 1")
-        label = frame["label"].to_numpy(int)
+        label = label.astype(int)
     others = [c for c in frame if c not in roles and c not in ATTRIBUTES]
-    names = _unique(list(frame[first]))
-    patient = None
-    if "patient" in frame:
+    cells = {role: frame[role].to_numpy()[place] for role, place in places.items()}
+
+    def whose(role: str, names: list[str]) -> np.ndarray:
         # A scan whose patient nobody wrote down is not of one patient with all such scans.
-        cells = zip(frame["patient"], names, strict=True)
-        patient = np.array([cell.strip() or name for cell, name in cells], str)
+        known = (
+            frame["patient"].to_numpy()[places[role]] if "patient" in frame else [""] * len(names)
+        )
+        return np.array([p.strip() or name for p, name in zip(known, names, strict=True)], str)
+
+    names = _unique(list(cells[first]))
     return Table(
-        {role: [path.parent / cell for cell in frame[role]] for role in roles},
+        {role: [path.parent / cell for cell in own] for role, own in cells.items()},
         names,
         label,
-        patient,
-        pd.DataFrame(frame[others]),
+        whose(first, names) if "patient" in frame else None,
+        pd.DataFrame(frame[others]).iloc[rows],
+        {role: whose(role, list(cells[role])) for role in _alone(roles)},
     )
+
+
+def _alone(roles: Mapping[str, str]) -> list[str]:
+    """The roles that belong to no row; the first makes the rows."""
+    return [role for role in list(roles)[1:] if roles[role] != "joined"]
+
+
+def _filled(path: Path, frame: pd.DataFrame, roles: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """The places of each role's scans among the rows of a CSV, alike for joined roles.
+
+    Raises:
+        TableError: a row lacks a joined scan and holds another, or a role has no scan.
+    """
+    full = {role: np.array([bool(cell.strip()) for cell in frame[role]]) for role in roles}
+    joined = np.stack([full[role] for role in roles if role not in _alone(roles)])
+    # A row is either a sample, or the place where a longer independent column goes on.
+    torn = ~joined.all(0) & (joined.any(0) | ~np.any(list(full.values()), axis=0))
+    if torn.any():
+        row = int(np.argmax(torn))
+        role = next(role for role in roles if role not in _alone(roles) and not full[role][row])
+        raise TableError(f"{path}: row {row + 1} has no scan in column {role!r}")
+    for role, own in full.items():
+        if not own.any():
+            raise TableError(f"{path}: column {role!r} holds no scan")
+    return {role: np.flatnonzero(own) for role, own in full.items()}
 
 
 def _from_globs(patterns: Mapping[str, str], roles: Mapping[str, str]) -> Table:
@@ -185,21 +237,18 @@ def _from_globs(patterns: Mapping[str, str], roles: Mapping[str, str]) -> Table:
                 found[role][key] = Path(hit)
         if not found[role]:
             raise TableError(f"{role}={pattern}: nothing matches")
-    joined = [role for role, how in roles.items() if how == "joined"]
-    keys = sorted(found[joined[0]]) if joined else []
-    for role in joined:
+    first, *rest = roles
+    keys = sorted(found[first])
+    for role in rest:
         odd = set(keys) ^ set(found[role])
-        if odd:
+        if roles[role] == "joined" and odd:
             raise TableError(
-                f"{len(odd)} keys have no partner between {joined[0]} and {role}, "
+                f"{len(odd)} keys have no partner between {first} and {role}, "
                 f"{sorted(odd)[0]!r} for one"
             )
-    paths = {
-        role: [found[role][k] for k in (keys if role in joined else sorted(found[role]))]
-        for role in roles
-    }
-    first = next(iter(roles))
-    return Table(paths, keys if first in joined else sorted(found[first]))
+    alone = {role: sorted(found[role]) for role in _alone(roles)}
+    paths = {role: [found[role][key] for key in alone.get(role, keys)] for role in roles}
+    return Table(paths, keys, independent={r: np.array(own, str) for r, own in alone.items()})
 
 
 def _name(path: Path, root: Path) -> str:
@@ -220,17 +269,34 @@ def split(table: Table, fraction: float, seed: int) -> tuple[Table, Table]:
     """Two tables, by patient where patients are known; the second holds about `fraction`.
 
     Which side a patient falls on depends on (seed, the patient's or scan's name) alone, so
-    that a scan more in the folder moves no other.
+    that a scan more in the folder moves no other. An independent role's scans are divided
+    likewise; those of the rows' patients follow them.
+
+    Raises:
+        TableError: an independent role has no scan left to train on.
     """
+
+    def drawn(names: set[str]) -> set[str]:
+        draw = {
+            name: int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:8], "big")
+            for name in names
+        }
+        order = sorted(draw, key=lambda name: draw[name])
+        return set(order[: round(fraction * len(order))])
+
     who = table.patient if table.patient is not None else np.array(table.names)
-    draw = {
-        name: int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:8], "big")
-        for name in set(who)
-    }
-    order = sorted(draw, key=lambda name: draw[name])
-    held = set(order[: round(fraction * len(order))])
+    held = drawn(set(who))
     mask = np.array([name in held for name in who])
-    return table.rows(~mask), table.rows(mask)
+    training, rest = table.rows(~mask), table.rows(mask)
+    for role, whose in table.independent.items():
+        other = held | drawn(set(whose) - set(who))
+        for part, side in ((training, False), (rest, True)):
+            own = [(name in other) == side for name in whose]
+            part.paths[role] = [p for p, its in zip(table.paths[role], own, strict=True) if its]
+            part.independent[role] = whose[np.array(own, bool)]
+        if not training.paths[role]:
+            raise TableError(f"all scans of {role} are held out: give more, or hold out fewer")
+    return training, rest
 
 
 def fingerprint(paths: Iterable[Path], *extra: str) -> str:

@@ -21,7 +21,7 @@ import tensorflow as tf
 from ganatomy import registry
 from ganatomy.artifacts import Artifact, ArtifactError, build_model, write_whole
 from ganatomy.batches import Augment, batches
-from ganatomy.cache import Samples, prepare
+from ganatomy.cache import Samples, prepare_table
 from ganatomy.callbacks import Checkpoint, History, Means, Progress, StopAtNaN
 from ganatomy.errors import WrongUse
 from ganatomy.game import AdversarialModel
@@ -103,6 +103,7 @@ def train(
                 initial_epoch=(first - begin) // every,
                 steps_per_epoch=every,
                 callbacks=callbacks(),
+                shuffle=False,  # the data are in order already
                 verbose=0,
             )
         begin = end
@@ -194,11 +195,12 @@ def fit(
     check_same_step(where, int(model.step.numpy()))
 
     preprocessing = _fitted_preprocessing(preset, training, out, chief)
-    samples = _prepare(training, preprocessing)
+    training, samples = prepare_table(training, preprocessing, progress=_preparing)
     role = next(iter(samples))
     array = samples[role].array
-    held = _prepare(holdout, preprocessing) if len(holdout) else {}
-    if held:
+    held: dict[str, Samples] = {}
+    if len(holdout):
+        holdout, held = prepare_table(holdout, preprocessing, progress=_preparing)
         face_of.check(holdout.rows(np.unique(held[role].owner)), fpr, validation)
 
     augment = Augment(**preset.training.augment)
@@ -217,15 +219,26 @@ def fit(
             augment=augment,
         )
 
-    private = _has_dicom(training) and not log_images
+    private = _has_dicom(table) and not log_images
+    # One role's is that of its cache; several are told apart by their names.
+    known = {name: part.fingerprint for name, part in samples.items()}
+    data_fingerprint = fingerprint([], *map(str, known.items())) if len(known) > 1 else known[role]
     run = Run(f"{preset.name}-{seed}", experiment or "ganatomy", state.get("run_id"))
     facts: dict[str, Any] = {
         "seed": seed,
         "data": {
-            "fingerprint": samples[role].fingerprint,
+            "fingerprint": data_fingerprint,
             "scans": len(training),
             "samples": len(array),
             "held_out": len(holdout),
+            "roles": {
+                name: {
+                    "scans": len(training.paths[name]),
+                    "samples": len(part.array),
+                    "held_out": len(holdout.paths[name]),
+                }
+                for name, part in samples.items()
+            },
             "patients_known": table.patient is not None,
             "unreadable": [
                 str(error)
@@ -271,7 +284,7 @@ def fit(
             {
                 "seed": seed,
                 "strategy": type(where).__name__,
-                "data_fingerprint": samples[role].fingerprint,
+                "data_fingerprint": data_fingerprint,
             },
         )
         began = time.monotonic()
@@ -297,7 +310,11 @@ def identity_of(preset: Preset, table: Table, seed: int) -> dict[str, Any]:
     return {
         "preset": preset.model_dump(mode="json"),
         "seed": seed,
-        "files": fingerprint(path for paths in table.paths.values() for path in paths),
+        "files": fingerprint(
+            (path for paths in table.paths.values() for path in paths),
+            # A file that changes its role makes another run.
+            *(f"{role} {len(paths)}" for role, paths in list(table.paths.items())[1:]),
+        ),
     }
 
 
@@ -365,16 +382,15 @@ def _readable(paths: list[Path], voi: bool) -> Iterator[Scan]:
             yield read_scan(path, window=voi)
 
 
-def _prepare(table: Table, preprocessing: Preprocessing) -> dict[str, Samples]:
-    return {
-        role: prepare(paths, preprocessing, progress=counter(f"preparing {role}s"))
-        for role, paths in table.paths.items()
-    }
+def _preparing(role: str) -> Callable[[int, int], None]:
+    return counter(f"preparing {role}s")
 
 
 def _has_dicom(table: Table) -> bool:
     """Whether pictures of this table could show patients of a clinic's archive."""
     pictures = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
     return not all(
-        path.name.lower().endswith((*pictures, ".nii", ".nii.gz")) for path in table.first
+        path.name.lower().endswith((*pictures, ".nii", ".nii.gz"))
+        for paths in table.paths.values()
+        for path in paths
     )

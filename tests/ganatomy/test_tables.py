@@ -1,5 +1,7 @@
 """Tables: what the command line names, and how it is split."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,6 +19,7 @@ from ganatomy.tables import (
 SCAN = {"scan": "joined"}
 PAIR = {"scan": "joined", "target": "joined"}
 UNPAIRED = {"scan": "independent", "target": "independent"}
+SICK = {"scan": "joined", "mask": "joined", "sick": "independent"}
 
 
 @pytest.fixture
@@ -64,6 +67,45 @@ def test_independent_roles_may_differ_in_length(make):
     table = read_table([f"scan={root}/a/*.png", f"target={root}/b/*.png"], UNPAIRED)
     assert [len(paths) for paths in table.paths.values()] == [3, 1]
     assert len(table) == 3
+
+
+def test_a_csv_lists_an_independent_role_beside_the_rows(make):
+    root = make("a.png", "b.png", "c.png")
+    (root / "t.csv").write_text(
+        "scan,mask,sick,patient,site,label\n"
+        "a.png,am.png,x.png,p1,one,0\n"
+        "b.png,bm.png,,p2,two,0\n"
+        ",,y.png,p3,three,\n"
+        ",,z.png,,,\n"
+    )
+    table = read_table([str(root / "t.csv")], SICK)
+    found = {role: [path.name for path in paths] for role, paths in table.paths.items()}
+    assert found == {
+        "scan": ["a.png", "b.png"],
+        "mask": ["am.png", "bm.png"],
+        "sick": ["x.png", "y.png", "z.png"],
+    }
+    assert table.joined == ["scan", "mask"]
+    assert table.names == ["a.png", "b.png"]
+    assert table.label.tolist() == [0, 0]
+    assert table.patient.tolist() == ["p1", "p2"]
+    assert table.groups["site"].tolist() == ["one", "two"]
+    assert table.independent["sick"].tolist() == ["p1", "p3", "z.png"]
+    # A longer first role, which needs no other.
+    (root / "u.csv").write_text("scan,target\na.png,x.png\nb.png,\n")
+    table = read_table([str(root / "u.csv")], UNPAIRED)
+    assert [len(paths) for paths in table.paths.values()] == [2, 1]
+    assert table.independent["target"].tolist() == ["x.png"]
+
+
+def test_rows_leave_an_independent_role_whole(make):
+    root = make("a/1.png", "a/2.png", "a/3.png", "b/8.png", "b/9.png")
+    table = read_table([f"scan={root}/a/*.png", f"target={root}/b/*.png"], UNPAIRED)
+    part = table.rows(np.array([2]))
+    assert [path.name for path in part.paths["scan"]] == ["3.png"]
+    assert [path.name for path in part.paths["target"]] == ["8.png", "9.png"]
+    assert part.independent["target"].tolist() == ["8", "9"]
+    assert [len(paths) for paths in table.paths.values()] == [3, 2]
 
 
 def test_the_roles_of_a_table_come_in_the_models_order(make):
@@ -130,6 +172,10 @@ def test_a_labelled_folder(make):
         (["{root}/wrong.csv"], SCAN, "no column 'scan'; the model's roles are scan"),
         (["{root}/rows.csv"], SCAN, "rows.csv: no rows"),
         (["{root}/label.csv"], SCAN, "'label' holds something other than 0 and 1"),
+        (["{root}/torn.csv"], SICK, "torn.csv: row 2 has no scan in column 'mask'"),
+        (["{root}/hole.csv"], SICK, "hole.csv: row 2 has no scan in column 'scan'"),
+        (["{root}/well.csv"], SICK, "well.csv: column 'sick' holds no scan"),
+        (["{root}/cell.csv"], SCAN, "cell.csv: row 2 has no scan in column 'scan'"),
         (["mask={root}/*.png"], SCAN, "no role 'mask'; the model's roles are scan"),
         (["scan={root}/a/*.png"], PAIR, "no --data target=GLOB; the roles are scan, target"),
         (["scan={root}/zzz*.png"], SCAN, "zzz*.png: nothing matches"),
@@ -147,6 +193,10 @@ def test_what_is_wrong_with_a_table_is_said_in_one_line(make, specs, roles, mess
     (root / "wrong.csv").write_text("image\na.png\n")
     (root / "rows.csv").write_text("scan\n")
     (root / "label.csv").write_text("scan,label\na/1.png,yes\n")
+    (root / "torn.csv").write_text("scan,mask,sick\na,b,c\na,,c\n")
+    (root / "hole.csv").write_text("scan,mask,sick\na,b,c\n, ,\n")
+    (root / "well.csv").write_text("scan,mask,sick\na,b,\n")
+    (root / "cell.csv").write_text("scan,label\na,0\n,0\n")
     with pytest.raises(TableError) as caught:
         read_table([spec.format(root=root) for spec in specs], roles)
     assert message in str(caught.value)
@@ -176,6 +226,40 @@ def test_a_scan_more_of_a_known_patient_moves_no_other():
     before = split(people(40), 0.25, seed=1)
     after = split(people(40, scans=4), 0.25, seed=1)
     assert set(before[1].patient) == set(after[1].patient)
+
+
+def with_stream(table: Table, whose: list[str]) -> Table:
+    paths = {**table.paths, "sick": [Path(f"{n}-{p}.png") for n, p in enumerate(whose)]}
+    return Table(paths, table.names, None, table.patient, independent={"sick": np.array(whose)})
+
+
+def test_an_independent_role_is_split_by_itself_and_moves_no_row():
+    whose = [f"s{n // 2}" for n in range(60)]
+    alone = split(people(40), 0.25, seed=1)
+    both = split(with_stream(people(40), whose), 0.25, seed=1)
+    assert [part.names for part in both] == [part.names for part in alone]
+    training, held = (part.independent["sick"].tolist() for part in both)
+    assert len(held) == 2 * round(0.25 * 30)
+    assert not set(training) & set(held)
+    for part in both:
+        names = [str(path).partition("-")[2] for path in part.paths["sick"]]
+        assert names == [f"{name}.png" for name in part.independent["sick"]]
+    # Rows and stream are of different lengths; nothing is lost.
+    assert sorted(training + held) == sorted(whose)
+
+
+def test_no_patient_is_on_both_sides_in_two_roles():
+    whose = [f"p{n}" for n in range(20, 60)]
+    training, held = split(with_stream(people(40), whose), 0.25, seed=1)
+    known = {f"p{n}" for n in range(40)}
+    assert not set(training.patient) & set(held.independent["sick"])
+    assert not set(held.patient) & set(training.independent["sick"])
+    assert len(set(held.independent["sick"]) - known) == 5
+
+
+def test_a_role_with_nothing_left_to_train_on_is_an_error():
+    with pytest.raises(TableError, match="all scans of sick are held out"):
+        split(with_stream(people(4), ["s"]), 0.6, seed=0)
 
 
 def test_a_patient_more_moves_hardly_anyone():

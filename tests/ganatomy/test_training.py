@@ -20,10 +20,12 @@ import yaml
 
 from ganatomy import registry
 from ganatomy.artifacts import ArtifactError
+from ganatomy.cache import prepare_table
 from ganatomy.callbacks import History, Means, StopAtNaN
 from ganatomy.errors import WrongUse
+from ganatomy.scans import Preprocessing
 from ganatomy.settings import check_settings
-from ganatomy.tables import read_table, split
+from ganatomy.tables import Table, TableError, read_table, split
 from ganatomy.training import check_same_step, fit, make_strategy
 from tests.ganatomy import training_worker
 from tests.ganatomy.replicas_worker import CASES
@@ -337,6 +339,70 @@ def test_broken_scans_among_the_held_out_are_noticed_before_training(tmp_path, p
     with pytest.raises(WrongUse, match="5 healthy scans cannot set a threshold"):
         fit(preset, table, tmp_path / "model", seed=4, fpr=0.1)
     assert not (tmp_path / "model" / "history.csv").exists()
+
+
+# Several roles ------------------------------------------------------------------------------
+
+
+PAIR = {"scan": "joined", "target": "joined", "other": "independent"}
+
+
+@pytest.fixture
+def flat(tmp_path):
+    """Even pictures by role whose brightness is the row's number; `scan` 1 and `target` 3 broken,
+    and so is one of the three that are of no row.
+    """
+    from PIL import Image
+
+    for role, rows in {"scan": 6, "target": 6, "other": 3}.items():
+        (tmp_path / role).mkdir()
+        for row in range(rows):
+            pixels = np.zeros((8, 8), np.uint8)
+            pixels[0, : row + 1] = 255
+            Image.fromarray(pixels).save(tmp_path / role / f"{row}.png")
+    for broken in ("scan/1", "target/3", "other/2"):
+        (tmp_path / f"{broken}.png").write_bytes(b"no picture")
+    return tmp_path
+
+
+def lit(samples):
+    """The row's number of each sample."""
+    return (np.asarray(samples.array)[:, 0, :, 0] > 0).sum(1) - 1
+
+
+@pytest.fixture
+def plain():
+    return Preprocessing(size=[8, 8], normalise="range")
+
+
+def test_a_row_with_one_broken_scan_is_dropped_in_all_joined_roles_and_named(flat, plain):
+    table = read_table([f"{role}={flat}/{role}/*.png" for role in PAIR], PAIR)
+    rest, samples = prepare_table(table, plain)
+    assert rest.names == ["0", "2", "4", "5"]
+    for role in ("scan", "target"):
+        assert lit(samples[role]).tolist() == [0, 2, 4, 5]
+        assert samples[role].owner.tolist() == [0, 1, 2, 3]
+    assert lit(samples["other"]).tolist() == [0, 1]
+    named = {role: [Path(f.path).name for f in part.failures] for role, part in samples.items()}
+    assert named == {"scan": ["1.png", "3.png"], "target": ["3.png", "1.png"], "other": ["2.png"]}
+    partner = str(samples["target"].failures[1])
+    assert "target/1.png: is left out: samples by role are scan 0, target 1" in partner
+
+
+def test_one_role_keeps_its_rows_and_one_without_scans_is_left_out(flat, plain):
+    roles = {"scan": "joined", "other": "independent"}
+    table = read_table([f"{role}={flat}/{role}/*.png" for role in roles], roles)
+    same, samples = prepare_table(table, plain)
+    assert same is table
+    assert samples["scan"].owner.tolist() == [0, 2, 3, 4, 5]
+    empty = Table({"scan": table.first, "other": []}, table.names, independent={"other": []})
+    assert list(prepare_table(empty, plain)[1]) == ["scan"]
+
+
+def test_roles_without_a_whole_row_are_an_error(flat, plain):
+    table = read_table([f"{role}={flat}/{role}/*.png" for role in PAIR], PAIR)
+    with pytest.raises(TableError, match="no row has all its joined scans: scan, target"):
+        prepare_table(table.rows(np.array([1, 3])), plain)
 
 
 # Reports ------------------------------------------------------------------------------------
