@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from ganatomy.scans.prepared import Prepared
     from ganatomy.scans.preprocessing import Preprocessing
     from ganatomy.scans.read import find_scans, read_scan
-    from ganatomy.scans.write import write_map
+    from ganatomy.scans.write import write_map, write_mask
 
 __all__ = [
     "Prepared",
@@ -19,6 +19,7 @@ __all__ = [
     "find_scans",
     "read_scan",
     "write_map",
+    "write_mask",
 ]
 
 # pydicom, scipy and Pillow are loaded by whoever needs them, not by `ganatomy --help`
@@ -28,6 +29,7 @@ _HOMES = {
     "find_scans": "read",
     "read_scan": "read",
     "write_map": "write",
+    "write_mask": "write",
 }
 
 

@@ -66,6 +66,7 @@ def derived_image(
     made.PixelPaddingValue = 0
     made.WindowCenter = DSfloat((float(low) + float(high)) / 2, auto_format=True)
     made.WindowWidth = DSfloat(max(float(high) - float(low), 1e-6), auto_format=True)
+    made.VOILUTFunction = "LINEAR_EXACT"  # the default is for widths of 1 or more
     reference = Dataset()
     reference.ReferencedSOPClassUID = text(source, "SOPClassUID")
     reference.ReferencedSOPInstanceUID = text(source, "SOPInstanceUID")

@@ -64,5 +64,7 @@ def parametric_map(
         except Exception as error:  # its messages quote values of the header
             problem = "has a header that no derived DICOM file can be made from"
             raise ScanError(scan.path, problem, "complete identifiers and geometry") from error
+    # The default function is defined for widths of 1 or more; this one is what the numbers say.
+    made.SharedFunctionalGroupsSequence[0].FrameVOILUTSequence[0].VOILUTFunction = "LINEAR_EXACT"
     carry_over(made, sources[0], described)
     return made

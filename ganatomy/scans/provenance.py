@@ -25,6 +25,12 @@ CARRIED = (
     "StudyDate",
     "StudyTime",
 )
+# Of these body parts no side is to be told (PS3.16, annex L; the common ones).
+UNPAIRED = {
+    *("ABDOMEN", "ABDOMENPELVIS", "BRAIN", "CHEST", "CHESTABDOMEN", "CHESTABDPELVIS", "CSPINE"),
+    *("HEAD", "HEADNECK", "HEART", "LIVER", "LSPINE", "NECK", "PELVIS", "PROSTATE", "SKULL"),
+    *("SPINE", "TSPINE", "WHOLEBODY"),
+}
 
 
 def identity(title: str, settings: Mapping[str, Any], series_number: int) -> dict[str, Any]:
@@ -72,6 +78,8 @@ def carry_over(made: Dataset, source: Dataset, described: str) -> None:
     for keyword in ("BodyPartExamined", "Laterality"):
         if text(source, keyword):
             setattr(made, keyword, source[keyword].value)
+    if text(made, "BodyPartExamined") not in UNPAIRED and "Laterality" not in made:
+        made.Laterality = None  # asked for of a part that may have two sides; empty is unknown
     made.DerivationDescription = described
     made.BurnedInAnnotation = "NO"
 

@@ -1,4 +1,4 @@
-"""Maps on a scan's grid, written as the kind of file that came in."""
+"""Maps and masks on a scan's grid, written as the kind of file that came in."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -68,6 +68,63 @@ def write_map(
     return [path]
 
 
+def write_mask(
+    scan: Scan,
+    mask: np.ndarray,
+    path_stem: str | Path,
+    *,
+    title: str,
+    settings: Mapping[str, Any],
+) -> Path:
+    """Write a mask: NIfTI (0, 1) for NIfTI, a DICOM segmentation for DICOM, a PNG for a picture.
+
+    DICOM without a place in the patient, as a radiograph is, gets a secondary capture of 0 and 1:
+    a segmentation needs a frame of reference. A PNG is black and white; a bare array stays one.
+
+    Args:
+        scan: what was looked at.
+        mask: bool `[i, j(, k)]`, the scan's grid.
+        path_stem: the path without suffix; its folder exists.
+        title: what the mask marks, e.g. 'Lesions'.
+        settings: see `write_map`.
+
+    Returns:
+        The file written.
+
+    Raises:
+        ScanError: a DICOM header that nothing can be derived from.
+        ValueError: the mask is not on the scan's grid.
+    """
+    mask = np.asarray(mask, bool)
+    if mask.shape != scan.shape:
+        raise ValueError(f"the mask has shape {mask.shape}, the scan {scan.shape}")
+    stem = Path(path_stem)
+
+    def named(suffix: str) -> Path:
+        return stem.with_name(stem.name + suffix)
+
+    if scan.kind == "dicom":
+        from ganatomy.scans.derived_image import derived_image
+        from ganatomy.scans.segmentation import segmentation
+
+        if scan.affine is None:
+            made = derived_image(scan, mask.astype(np.float32), title, settings)
+        else:
+            made = segmentation(scan, mask, title, settings)
+        made.save_as(named(".dcm"), enforce_file_format=True)
+        return named(".dcm")
+    if scan.affine is not None:
+        _nifti(scan, mask.astype(np.uint8), title, settings).to_filename(named(".nii.gz"))
+        return named(".nii.gz")
+    if scan.rank == 2:
+        from PIL import Image
+
+        Image.fromarray(mask).save(named(".png"))
+        return named(".png")
+    np.save(named(".npy"), mask)
+    return named(".npy")
+
+
 def _nifti(scan: Scan, array: np.ndarray, title: str, settings: Mapping[str, Any]):
     import nibabel as nib
 
@@ -75,7 +132,7 @@ def _nifti(scan: Scan, array: np.ndarray, title: str, settings: Mapping[str, Any
     header.extensions.clear()  # they describe the scan's own making
     image_class = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
     image = image_class(array, scan.affine, header)
-    image.header.set_data_dtype(np.float32)
+    image.header.set_data_dtype(array.dtype)
     image.header.set_slope_inter(1, 0)
     image.header.set_xyzt_units("mm")
     image.header["cal_min"] = image.header["cal_max"] = 0
