@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from anogan.calibration import warn_of_unlike
+from anogan.face import Face
 from anogan.result import Result
-from anogan.scorer import AnomalyScorer
 from ganatomy.artifacts import write_whole
 from ganatomy.measures.detection import detection_measures, paired_difference
 from ganatomy.tables import Table, TableError
@@ -34,7 +34,7 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    scorer: AnomalyScorer,
+    scorer: Face,
     table: Table,
     folder: Path | None = None,
     *,
@@ -123,7 +123,7 @@ def columns(result: Result) -> dict[str, Any]:
 
 
 def measured(
-    frame: pd.DataFrame, others: dict[str, list[float]], scorer: AnomalyScorer, patients: bool
+    frame: pd.DataFrame, others: dict[str, list[float]], scorer: Face, patients: bool
 ) -> dict[str, Any]:
     """measures.json: the model's measures, the controls' and their differences."""
     labels, scores = frame["label"].to_numpy(), frame["anomaly_score"].to_numpy()
@@ -198,7 +198,7 @@ def by_group(frame: pd.DataFrame, groups: pd.DataFrame) -> dict[str, list[dict[s
 
 
 def examples(
-    scorer: AnomalyScorer, table: Table, frame: pd.DataFrame
+    scorer: Face, table: Table, frame: pd.DataFrame
 ) -> tuple[list[dict[str, np.ndarray]], dict[str, np.ndarray]]:
     """Pictures, and names, scores and labels, of the highest, the lowest and the worst errors."""
     order = frame.sort_values("anomaly_score")

@@ -1,29 +1,26 @@
-"""AnomalyScorer: the scikit-learn-shaped face of every detector."""
+"""AnomalyScorer: from scans to what one trained detector says of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import BaseEstimator, OutlierMixin
-from sklearn.utils.validation import check_is_fitted
 
-from anogan.calibration import Calibration, check_count, look, warn_of_unlike
+from anogan.calibration import Calibration
 from anogan.detector import Findings
+from anogan.face import Face
 from anogan.residuals import Postprocessing
 from anogan.result import Result
 from ganatomy import artifacts
 from ganatomy.artifacts import Artifact
 from ganatomy.decoding import Decoded, decode
-from ganatomy.progress import counter
 from ganatomy.scans import Preprocessing, Scan, ScanError
 from ganatomy.tables import Table
 
 
-class AnomalyScorer(OutlierMixin, BaseEstimator):
+class AnomalyScorer(Face):
     """Scores scans with a trained detector.
 
     Args:
@@ -46,12 +43,6 @@ class AnomalyScorer(OutlierMixin, BaseEstimator):
     settings: ClassVar[tuple[str, ...]] = tuple(Postprocessing.model_fields)
     check_settings: ClassVar[Any] = Postprocessing.model_validate
 
-    def __init__(self, model: str | Path | Artifact, fpr: float = 0.05):
-        self.model = model
-        self.fpr = fpr
-
-    # The model, loaded once ---------------------------------------------------------------
-
     @property
     def artifact_(self) -> Artifact:
         if "_artifact" not in vars(self):
@@ -66,80 +57,6 @@ class AnomalyScorer(OutlierMixin, BaseEstimator):
             if state and "calibration_" not in vars(self):
                 self.calibration_ = Calibration.from_state(state)
         return self._artifact
-
-    @cached_property
-    def _folder(self) -> Path:
-        # Once: a model in a store is downloaded.
-        assert not isinstance(self.model, Artifact)
-        return artifacts.local_folder(self.model)
-
-    @property
-    def controls_(self) -> dict[str, AnomalyScorer]:
-        if "_controls" not in vars(self):
-            held = isinstance(self.model, Artifact)
-            configs = () if held else self._folder.glob("controls/*/config.json")
-            self._controls = {
-                config.parent.name: AnomalyScorer.load(config.parent) for config in sorted(configs)
-            }
-        return self._controls
-
-    @controls_.setter
-    def controls_(self, controls: dict[str, AnomalyScorer]) -> None:
-        self._controls = controls
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return bool(self.artifact_) and "calibration_" in vars(self)
-
-    @property
-    def threshold_(self) -> float:
-        check_is_fitted(self)
-        return self.calibration_.threshold
-
-    # Fit: a threshold, never the network ----------------------------------------------------
-
-    def fit(self, X: Any, y: Any = None) -> AnomalyScorer:
-        """Set the threshold from healthy scans that the model was not trained on.
-
-        Args:
-            X: arrays [n, *grid(, c)], paths, or Scans.
-            y: ignored.
-
-        Raises:
-            ScanError: one of them cannot be read.
-            ValueError: too few for the false-positive rate.
-        """
-        self._calibrate(map(self._whole, self.results(X)), self.fpr)
-        return self
-
-    # Scores ----------------------------------------------------------------------------------
-
-    def anomaly_score(self, X: Any) -> np.ndarray:
-        """Scores, [n]; higher is more abnormal."""
-        return np.array([self._whole(r).anomaly_score for r in self.results(X)])
-
-    def anomaly_map(self, X: Any) -> list[np.ndarray]:
-        """Maps on the scans' own grids; NaN where a scan was not seen."""
-        return [self._whole(r).map for r in self.results(X)]
-
-    def score_samples(self, X: Any) -> np.ndarray:
-        """Negative scores: higher is more normal."""
-        return -self.anomaly_score(X)
-
-    def decision_function(self, X: Any) -> np.ndarray:
-        """Threshold minus score: negative is abnormal."""
-        check_is_fitted(self)
-        return self.threshold_ - self.anomaly_score(X)
-
-    def predict(self, X: Any) -> np.ndarray:
-        """-1 abnormal, 1 normal.
-
-        Warns:
-            UnlikeScans: more than one in twenty does not look like the calibration scans.
-        """
-        check_is_fitted(self)
-        results = [self._whole(r) for r in self.results(X)]
-        warn_of_unlike([r.unlike or 0.0 for r in results], stacklevel=2)
-        return np.array([-1 if r.abnormal else 1 for r in results], int)
 
     def results(self, X: Any) -> Iterator[Result]:
         """One `Result` a scan, in order, as they come; a broken scan has its error and no score.
@@ -163,7 +80,7 @@ class AnomalyScorer(OutlierMixin, BaseEstimator):
                 waiting, samples = [], 0
         yield from self._examine(waiting)
 
-    def again(self, results: Sequence[Result], other: AnomalyScorer) -> list[Result]:
+    def again(self, results: Sequence[Result], other: Face) -> list[Result]:
         """This scorer's results on the scans of another's results, read once for both.
 
         A scan that the other's preprocessing takes and this one's does not has its error here.
@@ -204,13 +121,7 @@ class AnomalyScorer(OutlierMixin, BaseEstimator):
             findings=findings,
             maps=maps,
         )
-        if "calibration_" in vars(self):
-            calibration = self.calibration_
-            result.threshold = calibration.threshold
-            result.p_value = float(calibration.p_value(np.array([result.anomaly_score]))[0])
-            result.abnormal = score > calibration.threshold
-            result.unlike = float(calibration.unlike(look(item.scan, item.prepared)[None])[0])
-        return result
+        return self._compared(result)
 
     def _decoded(self, X: Any) -> Iterator[Decoded]:
         if isinstance(X, (str, Path, Scan)):
@@ -241,56 +152,7 @@ class AnomalyScorer(OutlierMixin, BaseEstimator):
             raise ScanError(f"array {number}", "holds NaN or infinite values", "finite values")
         return Scan(pixels, path=f"array {number}")
 
-    def _calibrate(self, results: Iterable[Result], fpr: float) -> None:
-        scores, looks = [], []
-        for result in results:
-            scores.append(result.anomaly_score)
-            looks.append(look(result.scan, result.prepared))
-        self.calibration_ = Calibration.of(scores, np.array(looks), fpr)
-
-    @staticmethod
-    def _whole(result: Result) -> Result:
-        if result.error is not None:
-            raise result.error
-        return result
-
-    # Served: what an endpoint answers for one scan, by name and MLflow type --------------------
-
-    answers: ClassVar[dict[str, str]] = {
-        "anomaly_score": "double",
-        "p_value": "double",
-        "abnormal": "boolean",
-        "unlike": "double",
-    }
-
-    def answer(self, scans: Sequence[Scan], *, map: bool = False) -> list[dict[str, Any]]:
-        """One answer a scan: `answers`, and the map as nested lists (None where not seen).
-
-        Raises:
-            ScanError: a scan does not suit the model.
-        """
-        answers = []
-        for result in [self._whole(r) for r in self.results(scans)]:
-            answer = {name: getattr(result, name) for name in self.answers}
-            if map:
-                answer["map"] = np.where(np.isnan(result.map), np.array(None), result.map).tolist()
-            answers.append(answer)
-        return answers
-
     # Training and evaluation, as `ganatomy fit` and `evaluate` ask for them --------------------
-
-    @staticmethod
-    def check(holdout: Table, fpr: float, validation: Table | None) -> None:
-        """Refuse tables that could not be calibrated or measured on.
-
-        Raises:
-            WrongUse: too few scans are held out, or the validation has no labels of both kinds.
-        """
-        from anogan.evaluation import check_labels
-
-        check_count(len(holdout), fpr)
-        if validation is not None:
-            check_labels(validation)
 
     @classmethod
     def from_training(
@@ -306,37 +168,6 @@ class AnomalyScorer(OutlierMixin, BaseEstimator):
 
         return finish(artifact, preprocessing, training, holdout, fpr)
 
-    def evaluate(self, table: Table, folder: Path | None = None) -> Any:
-        """Measures on labelled scans; see `anogan.evaluation.evaluate`."""
-        from anogan.evaluation import evaluate
-
-        return evaluate(self, table, folder, progress=counter("evaluating"))
-
-    def score_to(self, table: Table, folder: Path, *, maps: bool = True) -> list[str]:
-        """Scores and maps into a folder, resumed; see `anogan.scoring.score_to`."""
-        from anogan.scoring import score_to
-
-        return score_to(self, table, folder, maps=maps)
-
-    def calibrate(self, table: Table, fpr: float) -> list[str]:
-        """A new threshold from healthy scans of another site; what could not be read, a line each.
-
-        Raises:
-            WrongUse: too few scans for the false-positive rate.
-        """
-        failed: list[str] = []
-
-        def readable() -> Iterator[Result]:
-            for result in self.results(table.first):
-                if result.error is None:
-                    yield result
-                else:
-                    failed.append(str(result.error))
-
-        self._calibrate(readable(), fpr)
-        self.fpr = fpr
-        return failed
-
     # On disk -----------------------------------------------------------------------------------
 
     @classmethod
@@ -351,34 +182,11 @@ class AnomalyScorer(OutlierMixin, BaseEstimator):
             scorer.fpr = scorer.artifact_.facts["calibration"]["fpr"]
         return scorer
 
-    def save(self, folder: str | Path) -> None:
-        """Write model, fitted arrays, calibration and controls as a model folder for MLflow too."""
-        from ganatomy.serving import write_pyfunc
-
-        self._write(Path(folder))
-        write_pyfunc(Path(folder))
-
-    def _write(self, folder: Path) -> None:
-        artifact = self.artifact_
-        artifact.arrays = {
-            f"{room}/{name}": array
-            for room, state in (
-                ("preprocessing", self.preprocessing_.state()),
-                ("postprocessing", self.postprocessing_.state()),
-                ("calibration", self.calibration_.state() if "calibration_" in vars(self) else {}),
-            )
-            for name, array in state.items()
+    def _rooms(self) -> dict[str, dict[str, np.ndarray]]:
+        return {
+            "preprocessing": self.preprocessing_.state(),
+            "postprocessing": self.postprocessing_.state(),
         }
-        if "calibration_" in vars(self):
-            threshold = self.calibration_.threshold
-            artifact.facts["calibration"] = {
-                "fpr": self.calibration_.fpr,
-                "n": len(self.calibration_.scores),
-                "threshold": threshold if np.isfinite(threshold) else None,
-            }
-        artifacts.save(artifact, folder)
-        for name, control in self.controls_.items():
-            control._write(folder / "controls" / name)
 
 
 def _see_alike(one: Preprocessing, other: Preprocessing) -> bool:

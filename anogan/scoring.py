@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from anogan.evaluation import columns, picture, write_examples
+from anogan.face import Face
 from anogan.result import Result
-from anogan.scorer import AnomalyScorer
 from ganatomy.artifacts import ArtifactError, write_whole
 from ganatomy.progress import counter
 from ganatomy.scans import ScanError, write_map
@@ -32,7 +32,7 @@ LONGEST = 190
 HOTTEST = 4.0
 
 
-def score_to(scorer: AnomalyScorer, table: Table, folder: Path, *, maps: bool = True) -> list[str]:
+def score_to(scorer: Face, table: Table, folder: Path, *, maps: bool = True) -> list[str]:
     """Score a table into a folder.
 
     Writes scores.csv (a row a scan, in the table's order, each as soon as it is known), slices.csv
@@ -99,7 +99,7 @@ def safe(name: str) -> str:
     return f"{text}-{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:8]}"
 
 
-def _claim(folder: Path, scorer: AnomalyScorer) -> None:
+def _claim(folder: Path, scorer: Face) -> None:
     """Remember whose results these are."""
     artifact = scorer.artifact_
     own = {
@@ -173,7 +173,7 @@ def _rewrite(file: Path, header: tuple[str, ...], rows: Iterable[dict[str, str]]
     write_whole(file, text.getvalue())
 
 
-def _write_map(scorer: AnomalyScorer, stem: Path, result: Result) -> str:
+def _write_map(scorer: Face, stem: Path, result: Result) -> str:
     """Write the map beside the others; why that cannot be done, in one line, or nothing."""
     preset = scorer.artifact_.preset
     settings: dict[str, Any] = {
@@ -194,7 +194,7 @@ def _write_map(scorer: AnomalyScorer, stem: Path, result: Result) -> str:
 
 
 def _write_examples(
-    scorer: AnomalyScorer, table: Table, folder: Path, rows: dict[str, dict[str, str]]
+    scorer: Face, table: Table, folder: Path, rows: dict[str, dict[str, str]]
 ) -> None:
     scored = [name for name in table.names if rows.get(name, {}).get("anomaly_score")]
     chosen = sorted(scored, key=lambda name: -float(rows[name]["anomaly_score"]))[:SHOWN]
