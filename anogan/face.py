@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, OutlierMixin
@@ -41,6 +41,15 @@ class Face(OutlierMixin, BaseEstimator):
     def __init__(self, model: str | Path | Artifact, fpr: float = 0.05):
         self.model = model
         self.fpr = fpr
+
+    def set_params(self, **params: Any) -> Self:
+        """As scikit-learn's; with another model nothing of the one before is kept."""
+        super().set_params(**params)
+        if "model" in params:
+            settings = self.get_params(deep=False)
+            vars(self).clear()
+            vars(self).update(settings)
+        return self
 
     # What a subclass does -------------------------------------------------------------------
 

@@ -63,6 +63,24 @@ def test_a_scorer_is_made_without_reading_the_model(tmp_path):
         AnomalyScorer(tmp_path / "none").anomaly_score([])
 
 
+def test_another_model_is_the_one_that_scores(quick_model, paths, tmp_path):
+    one = AnomalyScorer.load(quick_model)
+    other = unfitted(quick_model, fpr=0.2)
+    projection = other.artifact_.model.networks["projection"]
+    projection.set_weights([0.5 * weight for weight in projection.get_weights()])
+    other.save(tmp_path / "other")
+    before = one.anomaly_score(paths)
+    assert one.set_params(fpr=0.1).threshold_ == AnomalyScorer.load(quick_model).threshold_
+    one.set_params(model=tmp_path / "other")
+    fresh = AnomalyScorer(tmp_path / "other").anomaly_score(paths)
+    np.testing.assert_array_equal(one.anomaly_score(paths), fresh)
+    assert (fresh != before).all()
+    # Nor is the threshold the one of the model before.
+    with pytest.raises(NotFittedError):
+        one.predict(paths)
+    assert one.fpr == 0.1
+
+
 def test_signs_are_scikit_learns(scorer, paths, healthy):
     every = [*paths, *healthy]
     score = scorer.anomaly_score(every)
