@@ -147,8 +147,8 @@ def fit(
     }
     held = read_labelled_table(validation, rows) if validation else None
     out = out or Path("runs") / name
+    from ganatomy.run_folder import is_finished
     from ganatomy.training import fit as train
-    from ganatomy.training import is_finished
 
     measured = []
     for number in range(repeat):

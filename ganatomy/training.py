@@ -27,6 +27,7 @@ from ganatomy.errors import WrongUse
 from ganatomy.game import AdversarialModel
 from ganatomy.progress import counter
 from ganatomy.registry import Preset
+from ganatomy.run_folder import identity_of, open_folder
 from ganatomy.scans import Preprocessing, Scan, ScanError, read_scan
 from ganatomy.settings import check_settings
 from ganatomy.tables import Table, fingerprint, split
@@ -188,7 +189,7 @@ def fit(
 
     out = Path(out)
     identity = identity_of(preset, table, seed)
-    state = _open_folder(out, identity, resume, chief)
+    state = open_folder(out, identity, resume=resume) if chief else {}
     checkpoint = out / "checkpoint.weights.h5"
     if resume and checkpoint.exists():
         model.load_weights(checkpoint)
@@ -303,56 +304,6 @@ def fit(
         run.model(out, register)
     checkpoint.unlink(missing_ok=True)
     return face
-
-
-def identity_of(preset: Preset, table: Table, seed: int) -> dict[str, Any]:
-    """What makes a run this run: run.json holds it, and nothing else is resumed."""
-    return {
-        "preset": preset.model_dump(mode="json"),
-        "seed": seed,
-        "files": fingerprint(
-            (path for paths in table.paths.values() for path in paths),
-            # A file that changes its role makes another run.
-            *(f"{role} {len(paths)}" for role, paths in list(table.paths.items())[1:]),
-        ),
-    }
-
-
-def is_finished(out: Path, preset: Preset, table: Table, seed: int) -> bool:
-    """Whether a folder holds the finished model of this very run."""
-    file = out / "run.json"
-    own = identity_of(preset, table, seed)
-    stored = json.loads(file.read_text()) if file.exists() else {}
-    return {key: stored.get(key) for key in own} == own and _has_model(out)
-
-
-def _has_model(out: Path) -> bool:
-    return (out / "config.json").exists() and not (out / "checkpoint.weights.h5").exists()
-
-
-def _open_folder(out: Path, identity: dict, resume: bool, chief: bool) -> dict:
-    """The state of an earlier run in `out`; refuses a folder that holds anything else."""
-    file = out / "run.json"
-    if not chief:
-        # The chief looks at the folder, and may have begun to fill it already.
-        return {}
-    stored = json.loads(file.read_text()) if file.exists() else None
-    if stored is not None and {k: stored.get(k) for k in identity} != identity:
-        raise ArtifactError(f"{out} holds another run: choose another --out")
-    if stored is None and out.exists() and any(out.iterdir()):
-        raise ArtifactError(
-            f"{out} is not empty and holds no run of ganatomy: choose another --out"
-        )
-    if stored is not None and not resume:
-        raise ArtifactError(
-            f"{out} holds this run already: go on with --resume, or choose another --out"
-        )
-    if _has_model(out):
-        raise ArtifactError(f"{out} is finished: nothing to resume; choose another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    if stored is None:
-        write_whole(file, json.dumps(identity))
-    return stored or {}
 
 
 # The mean image that scans are aligned to is as good from this many scans as from all.

@@ -311,6 +311,22 @@ def test_a_setting_that_does_not_fit_is_named(tmp_path, pictures, name, setting,
         assert not (tmp_path / "model").exists()
 
 
+def test_a_run_that_ended_before_it_trained_leaves_its_folder_free(tmp_path, pictures):
+    out = tmp_path / "model"
+    table = read_table([str(pictures.healthy)], {"scan": "joined"})
+    good = registry.preset("fanogan").set(
+        [*training_worker.SETTINGS, "training.steps={adversarial: 2, encoder: 2}"]
+    )
+    with pytest.raises(WrongUse, match="names"):
+        fit(good.set(["term_weights={critic/penlty: 1}"]), table, out, fpr=0.1)
+    assert {path.name for path in out.iterdir()} <= {"run.json", "preprocessing.npz"}
+    fit(good, table, out, fpr=0.1)
+    stored = json.loads((out / "run.json").read_text())
+    assert stored["preset"] == good.model_dump(mode="json")
+    with pytest.raises(ArtifactError, match="holds this run already"):
+        fit(good, table, out, fpr=0.1)
+
+
 def test_volumes_are_not_moved_and_a_batch_is_shared_evenly():
     preset = registry.preset("fanogan").set(["batch_size=10"])
     check_settings(preset, replicas=2)
