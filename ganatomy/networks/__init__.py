@@ -5,6 +5,7 @@ the same seed before the same build gives the same weights.
 """
 
 from ganatomy.networks.dcgan import dcgan_critic, dcgan_generator
+from ganatomy.networks.dense_critic import dense_critic
 from ganatomy.networks.encoder import encoder
 from ganatomy.networks.residual import residual_critic, residual_generator
 from ganatomy.networks.unet import unet
@@ -12,6 +13,7 @@ from ganatomy.networks.unet import unet
 __all__ = [
     "dcgan_critic",
     "dcgan_generator",
+    "dense_critic",
     "encoder",
     "residual_critic",
     "residual_generator",

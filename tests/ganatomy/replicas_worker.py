@@ -49,6 +49,10 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         "anogan.fanogan:FAnoGAN",
         {"critic_updates": 3, "averages": AVERAGES, "encoding": "izi_f"},
     ),
+    "patch posterior": (
+        "anogan.patch_posterior:PatchPosterior",
+        {"patch": 7, "patches": 2, "spectral": True},
+    ),
     "fanogan 1": ("anogan.fanogan:FAnoGAN", {"critic_updates": 1, "encoding": "ziz"}),
     "fanogan dcgan": (
         "anogan.fanogan:FAnoGAN",

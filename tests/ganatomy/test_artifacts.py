@@ -16,6 +16,7 @@ from ganatomy.artifacts import Artifact, ArtifactError, build_model, load, read_
 from ganatomy.registry import PresetError, preset, presets
 
 SMALL = {
+    "patch-posterior-chest-xray": ["patch=7", "latent=4", "width=2", "optimizers={}"],
     "linear": ["components=2"],
     "fanogan": ["latent=4", "width=2", "averages={generator: 0.9}", "optimizers={}"],
     "anogan": ["latent=4", "width=2", "search_steps=3", "features=last", "optimizers={}"],
