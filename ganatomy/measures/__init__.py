@@ -9,14 +9,40 @@ from ganatomy.measures.detection import (
     roc_band,
     summarise_seeds,
 )
+from ganatomy.measures.froc import (
+    FrocBand,
+    Marks,
+    froc_band,
+    froc_differences,
+    froc_measures,
+    lesion_marks,
+)
+from ganatomy.measures.pixels import (
+    HealthyPixels,
+    PixelCounts,
+    pixel_counts,
+    pixel_differences,
+    pixel_measures,
+)
 
 __all__ = [
+    "FrocBand",
+    "HealthyPixels",
     "Interval",
+    "Marks",
+    "PixelCounts",
     "RocBand",
     "SeedSummary",
     "detection_measures",
+    "froc_band",
+    "froc_differences",
+    "froc_measures",
+    "lesion_marks",
     "paired_difference",
     "percentile_interval",
+    "pixel_counts",
+    "pixel_differences",
+    "pixel_measures",
     "resample_weights",
     "roc_band",
     "summarise_seeds",
