@@ -27,7 +27,7 @@ from ganatomy.tables import Table, TableError, fingerprint
 # Another number where the same files and settings give other samples than the version before.
 CACHE_FORMAT = 1
 # Whose releases may decode, resample or equalise otherwise.
-LIBRARIES = ("numpy", "scipy", "scikit-image", "pillow", "pydicom", "nibabel")
+LIBRARIES = ("numpy", "scipy", "scikit-image", "pillow", "pydicom", "nibabel", "simpleitk")
 # Gigabytes that caches may take in all, unless GANATOMY_CACHE_LIMIT says otherwise.
 LIMIT = 20.0
 

@@ -1,10 +1,11 @@
 """Which part of a scan a model's grid covers: axes, scale and offset for each."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ganatomy.scans.resample import along_axes, inside, weights
+from ganatomy.scans.resample import along_axes, antialias, inside, weights
 
 TOUCHED = 1e-5  # weight of an unknown pixel that makes a voxel unknown
 
@@ -42,6 +43,37 @@ class Field:
             start = centre - grow * centre + shift
             offset.append(self.scale[axis] * start + self.offset[axis])
         return replace(self, scale=tuple(scale), offset=tuple(offset))
+
+    def cut(self, array: np.ndarray) -> np.ndarray:
+        """What may be seen of an array on the scan's grid, in the model's order of axes.
+
+        Args:
+            array: `[i, j(, k), c]`.
+
+        Returns:
+            `[*bounds, (slices,) c]`.
+        """
+        order = [*self.axes, *([self.slices[0]] if self.slices else []), len(self.shape)]
+        seen = array.transpose(order)[tuple(slice(low, high) for low, high in self.bounds)]
+        return seen if self.slices is None else np.take(seen, self.slices[1], axis=-2)
+
+    def sample(self, image: np.ndarray, shrunk: Sequence[float] | None = None) -> np.ndarray:
+        """An image on the model's grid, by linear interpolation, smoothed where it shrinks.
+
+        Args:
+            image: what `cut` gave, perhaps shrunk since.
+            shrunk: how many pixels of `cut` each of its pixels takes, an axis of the model each.
+
+        Returns:
+            `[n, *size, c]`.
+        """
+        rows = []
+        for axis, (low, _) in enumerate(self.bounds):
+            step = 1.0 if shrunk is None else shrunk[axis]
+            at = (self.coordinates(axis) - low + 0.5) / step - 0.5
+            rows.append(weights(at, image.shape[axis], antialias(self.scale[axis] / step)))
+        samples = along_axes(image, rows)
+        return samples[None] if self.slices is None else np.moveaxis(samples, len(self.axes), 0)
 
     def coordinates(self, axis: int) -> np.ndarray:
         """Scan indices of the model's pixels along one of its axes, float64 [size]."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,12 +15,13 @@ from ganatomy.scans.scan import Scan
 if TYPE_CHECKING:
     from ganatomy.scans.preprocessing import Preprocessing
 
-__all__ = ["Field", "field_of"]
+__all__ = ["Field", "field_of", "showing"]
 
 # directions in which the model's rows, columns and slices grow
 DISPLAY = {"axial": "PLS", "coronal": "ILA", "sagittal": "IPR"}
 PLANES = ("sagittal", "coronal", "axial")  # across each axis of RAS
 SLICED = {plane: axis for axis, plane in enumerate(PLANES)}
+LEAST = 0.01  # share of a slice that a mask covers where the slice is worth looking at
 WORLD_AXIS = {"L": 0, "R": 0, "P": 1, "A": 1, "I": 2, "S": 2}
 
 
@@ -35,7 +38,7 @@ def field_of(scan: Scan, settings: Preprocessing) -> Field:
     if len(axes) > rank:
         count = scan.shape[axes[rank]]
         indices = range(count) if signs[rank] > 0 else range(count - 1, -1, -1)
-        slices = (axes[rank], tuple(indices))
+        slices = (axes[rank], tuple(_share(indices, settings.slices)))
     axes, signs = axes[:rank], signs[:rank]
     lengths = [scan.shape[a] for a in axes]
     cut = [round(settings.margin * n) for n in lengths]
@@ -67,6 +70,36 @@ def field_of(scan: Scan, settings: Preprocessing) -> Field:
         bounds,
         slices,
     )
+
+
+def showing(field: Field, mask: np.ndarray, name: str) -> Field:
+    """The field without slices of which a mask covers less than a hundredth.
+
+    Args:
+        field: of a scan.
+        mask: bool, the scan's grid.
+        name: what an error calls the scan.
+
+    Raises:
+        ScanError: no slice is left.
+    """
+    if field.slices is None:
+        return field
+    axis, indices = field.slices
+    covered = np.moveaxis(mask, axis, 0).reshape(mask.shape[axis], -1).mean(axis=1)
+    kept = tuple(index for index in indices if covered[index] >= LEAST)
+    if not kept:
+        raise ScanError(name, "shows nothing of the mask on the slices used", "other slices")
+    return replace(field, slices=(axis, kept))
+
+
+def _share(indices: range, share: tuple[float, float] | None) -> range:
+    """The indices from one fraction of their number to another, at least one."""
+    if share is None:
+        return indices
+    low, high = (part * len(indices) for part in share)
+    first = math.floor(low + 1e-9)  # 0.3 of 10 is a little more than 3
+    return indices[first : max(first + 1, math.ceil(high - 1e-9))]
 
 
 def _orient(scan: Scan, settings: Preprocessing) -> tuple[list[int], list[int]]:

@@ -78,13 +78,15 @@ def normalise(
         samples: `[n, *size, c]`.
         how: 'range', 'percentile', 'contrast' or 'window'.
         window: the ends for 'window'.
-        covered: which pixels show the scan, [*size]; the rest is filled with the lowest value
-            and takes no part in the statistics. None: all.
+        covered: which pixels show the scan, [*size] or [n, *size]; the rest is filled with the
+            lowest value and takes no part in the statistics. None: all.
 
     Raises:
         ValueError: the samples show a single value.
     """
-    seen = samples if covered is None else samples[:, covered]
+    if covered is not None:
+        covered = np.broadcast_to(covered, samples.shape[:-1])
+    seen = samples if covered is None else samples[covered]
     if how == "contrast":
         centre, half = float(seen.mean(dtype=np.float64)), 3 * float(seen.std(dtype=np.float64))
     else:
@@ -99,5 +101,5 @@ def normalise(
         raise ValueError("the samples show a single value")
     out = np.clip((samples - centre) / half, -1, 1).astype(np.float32)
     if covered is not None:
-        out[:, ~covered] = out[:, covered].min() if how == "contrast" else -1
+        out[~covered] = out[covered].min() if how == "contrast" else -1
     return np.ascontiguousarray(out)

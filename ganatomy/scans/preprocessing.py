@@ -10,7 +10,6 @@ from ganatomy.scans import alignment, framing
 from ganatomy.scans.errors import ScanError
 from ganatomy.scans.intensity import equalise, normalise, resolve_channels
 from ganatomy.scans.prepared import Prepared
-from ganatomy.scans.resample import along_axes, antialias, weights
 from ganatomy.scans.scan import Scan
 from ganatomy.scans.threads import one_thread
 
@@ -35,12 +34,19 @@ class Preprocessing(BaseModel):
             affine, is taken to be in RAS order already. None keeps the file's axes.
         plane: which slices a 2D model takes of a volume of several; with orientation None
             sagittal, coronal and axial are the first, second and third axis.
+        slices: fractions of a volume's slices, in the model's order: a 2D model takes those from
+            the first to the second; the others are not seen.
         spacing: mm a model pixel, one number an axis; the grid is then centred on the scan,
             cut or filled, and `framing` does not apply. None: `framing` decides.
         voi: read DICOM files as they ask to be displayed, through their own first VOI table or
             window, each slice through its own; files without one, and other formats, as they
             are. Values are then shades, no longer HU, also for `window`. Reading comes before
             `apply`: whoever reads scans for a model passes `read_scan(…, window=voi)` on.
+        bias_field: divide by the slow change of brightness that MR coils leave (N4), before
+            anything else is done to the values; seconds a volume.
+        mask: 'body', or 'brain' for MR (see `masks.find_mask` for where it fails): outside, samples
+            are -1 and take no part in equalisation or normalisation, and maps are NaN. A 2D model
+            takes the slices of which the mask covers a hundredth or more.
         window: values outside are clipped first (HU for CT).
         equalise: clip limit of contrast-limited adaptive histogram equalisation, after shrinking
             the longer side to `working_size`; None for none.
@@ -62,8 +68,11 @@ class Preprocessing(BaseModel):
     channels: int = Field(1, ge=1, le=4)
     orientation: Literal["RAS"] | None = "RAS"
     plane: Literal["axial", "coronal", "sagittal"] = "axial"
+    slices: tuple[float, float] | None = None
     spacing: tuple[float, ...] | None = None
     voi: bool = False
+    bias_field: bool = False
+    mask: Literal["body", "brain"] | None = None
     window: tuple[float, float] | None = None
     equalise: float | None = Field(None, gt=0, le=1)
     working_size: int = Field(224, ge=16, le=2048)
@@ -82,6 +91,11 @@ class Preprocessing(BaseModel):
             raise ValueError(f"size needs {self.rank} numbers of 2 or more")
         if self.spacing is not None and (len(self.spacing) != self.rank or min(self.spacing) <= 0):
             raise ValueError(f"spacing needs {self.rank} positive numbers")
+        if self.slices is not None:
+            if self.rank == 3:
+                raise ValueError("slices are for 2D models")
+            if not 0 <= self.slices[0] < self.slices[1] <= 1:
+                raise ValueError("slices needs two fractions, a low and a high")
         if self.window is not None and not self.window[0] < self.window[1]:
             raise ValueError("window needs a low end below its high end")
         if self.normalise == "window" and self.window is None:
@@ -150,12 +164,13 @@ class Preprocessing(BaseModel):
         if self.align and template is None:
             raise RuntimeError("align needs a template: call fit or load_state first")
         with one_thread():
-            samples, field, render = self._prepare(scan)
+            samples, mask, field, render = self._prepare(scan)
             if not self.align or template is None:
-                return Prepared(samples, field)
+                return Prepared(samples, field, None, mask)
             found = alignment.align(alignment.search_image(self._view(samples)), template)
             field = field.aligned(found)
-            return Prepared(render(field), field, found.astype(np.float32))
+            samples, mask = render(field)
+            return Prepared(samples, field, found.astype(np.float32), mask)
 
     def _set_template(self, template: np.ndarray) -> None:
         self._template = template
@@ -167,12 +182,18 @@ class Preprocessing(BaseModel):
         return samples.mean(axis=(0, -1))
 
     def _prepare(self, scan: Scan):
-        """Unaligned samples, their field, and a function that renders another field."""
+        """Unaligned samples and mask, their field, and a function that renders another field."""
         pixels = resolve_channels(scan, self.channels, self.grey)
         field = framing.field_of(scan, self)
-        order = [*field.axes, *([field.slices[0]] if field.slices else []), scan.rank]
-        image = pixels.transpose(order)
-        image = image[tuple(slice(low, high) for low, high in field.bounds)]
+        if self.bias_field:
+            pixels = self._even(pixels, scan)
+        masked = None
+        if self.mask is not None:
+            found = self._found(pixels, scan)
+            field = framing.showing(field, found, scan.path)
+            pixels = np.where(found[..., None], pixels, pixels[found].min())
+            masked = field.cut(found[..., None].astype(np.float32))
+        image = field.cut(pixels)
         if self.window is not None:
             image = np.clip(image, *self.window)
         shape = image.shape[: self.rank]
@@ -183,26 +204,46 @@ class Preprocessing(BaseModel):
         shrunk = [before / after for before, after in zip(shape, image.shape, strict=False)]
         filled = self.framing == "fit" or self.spacing is not None
 
-        def render(field: framing.Field) -> np.ndarray:
-            rows = []
-            for axis, (low, _) in enumerate(field.bounds):
-                step = shrunk[axis]
-                at = (field.coordinates(axis) - low + 0.5) / step - 0.5
-                sigma = antialias(field.scale[axis] / step)
-                rows.append(weights(at, image.shape[axis], sigma))
-            samples = along_axes(image, rows)
-            if field.slices is None:
-                samples = samples[None]
-            else:
-                samples = np.moveaxis(samples, self.rank, 0)[list(field.slices[1])]
+        def render(field: framing.Field) -> tuple[np.ndarray, np.ndarray | None]:
+            samples = field.sample(image, shrunk)
+            mask = None if masked is None else field.sample(masked)[..., 0] >= 0.5
             covered = field.covered() if filled else None
             if covered is not None and not covered.any():
                 problem = "is thinner than a pixel of the model"
                 raise ScanError(scan.path, problem, "an image that the model's grid resolves")
+            if mask is not None:
+                mask = mask if covered is None else mask & covered
+                if not mask.any():
+                    problem = f"shows no {self.mask} where the model looks"
+                    raise ScanError(scan.path, problem, "another mask, margin or framing")
+                covered = mask
             try:
-                return normalise(samples, self.normalise, window, covered)
+                samples = normalise(samples, self.normalise, window, covered)
             except ValueError as error:
                 problem = "shows a single value where the model looks"
                 raise ScanError(scan.path, problem, "an image with contrast") from error
+            if mask is not None:
+                samples[~mask] = -1
+            return samples, mask
 
-        return render(field), field, render
+        return *render(field), field, render
+
+    @staticmethod
+    def _even(pixels: np.ndarray, scan: Scan) -> np.ndarray:
+        from ganatomy.scans.bias_field import without_bias_field
+
+        try:
+            return without_bias_field(pixels, scan.spacing)
+        except ValueError as error:
+            expected = "MR magnitudes of 0 or more"
+            raise ScanError(scan.path, f"has {error}: no bias field", expected) from error
+
+    def _found(self, pixels: np.ndarray, scan: Scan) -> np.ndarray:
+        from ganatomy.scans.masks import find_mask
+
+        assert self.mask is not None
+        try:
+            return find_mask(pixels.mean(axis=-1), self.mask, scan.spacing)
+        except ValueError as error:
+            expected = "a scan of a body on a plain background"
+            raise ScanError(scan.path, f"shows no {self.mask}: {error}", expected) from error
