@@ -5,8 +5,9 @@ from __future__ import annotations
 import glob
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ import pandas as pd
 from ganatomy.errors import WrongUse
 from ganatomy.scans import find_scans
 
-ATTRIBUTES = ("label", "patient")
+ATTRIBUTES = ("label", "patient", "mask")
+# What stands behind a name and is no part of it; a DICOM file may be called by numbers and dots.
+SUFFIX = re.compile(r"\.(nii\.gz|nii|png|jpe?g|tiff?|dcm|dicom|ima)$", re.IGNORECASE)
 
 
 class TableError(WrongUse):
@@ -38,6 +41,8 @@ class Table:
         groups: what else is known, a row a row.
         independent: by independent role other than the first, whose each of its scans is: the
             patient, the scan's own name where unknown.
+        mask: a picture of what is abnormal in each row, None where it has none; None where no row
+            has.
     """
 
     paths: dict[str, list[Path]]
@@ -46,6 +51,7 @@ class Table:
     patient: np.ndarray | None = None
     groups: pd.DataFrame = field(default_factory=pd.DataFrame)
     independent: dict[str, np.ndarray] = field(default_factory=dict)
+    mask: list[Path | None] | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -76,6 +82,7 @@ class Table:
             of(self.patient),
             self.groups.iloc[index] if len(self.groups) else self.groups,
             dict(self.independent),
+            None if self.mask is None else [self.mask[i] for i in index],
         )
 
 
@@ -84,8 +91,8 @@ def read_table(specs: Sequence[str], roles: Mapping[str, str]) -> Table:
 
     Args:
         specs: one folder or file (every scan below it, as the first role), one CSV whose columns
-            are roles (and `label`, `patient`, groups), or `ROLE=GLOB` for each role, where the key
-            of a row is what the stars matched.
+            are roles (and `label`, `patient`, `mask`, groups), or `ROLE=GLOB` for each role,
+            where the key of a row is what the stars matched.
         roles: the model's roles, "joined" (paired by key) or "independent". In a CSV an
             independent role's cells are a list that may be longer or shorter than the others: its
             empty cells are no scans, and so are rows where all joined cells are empty.
@@ -147,6 +154,34 @@ def table_of_two(normal: Path, abnormal: Path) -> Table:
     )
 
 
+def with_masks(table: Table, folder: Path) -> Table:
+    """The table with the masks below a folder, each called as its scan, whatever the suffix.
+
+    `abnormal/1.png` has `abnormal/1.nii.gz`, or `1.nii.gz` where no other scan is called `1`.
+
+    Raises:
+        TableError: no such folder, two masks of one name, or none that has the name of a scan.
+    """
+    if not folder.is_dir():
+        raise TableError(f"{folder}: no such folder of masks")
+    found: dict[str, Path] = {}
+    for path in find_scans(folder):
+        name = SUFFIX.sub("", _name(path, folder))
+        if name in found:
+            raise TableError(f"{path} and {found[name].name} are masks of one name")
+        found[name] = path
+    names = [SUFFIX.sub("", name) for name in table.names]
+    alone = [name.rpartition("/")[2] for name in names]
+    counts = Counter(alone)
+    masks = [
+        found.get(name) or (found.get(last) if counts[last] == 1 else None)
+        for name, last in zip(names, alone, strict=True)
+    ]
+    if not any(masks):
+        raise TableError(f"{folder}: no mask has the name of a scan, {table.names[0]!r} for one")
+    return replace(table, mask=masks)
+
+
 def _from_csv(path: Path, roles: Mapping[str, str]) -> Table:
     if not path.is_file():
         raise TableError(f"{path}: no such table")
@@ -173,6 +208,10 @@ def _from_csv(path: Path, roles: Mapping[str, str]) -> Table:
         label = label.astype(int)
     others = [c for c in frame if c not in roles and c not in ATTRIBUTES]
     cells = {role: frame[role].to_numpy()[place] for role, place in places.items()}
+    masks = None
+    if "mask" in frame and "mask" not in roles:
+        written = [cell.strip() for cell in frame["mask"].to_numpy()[rows]]
+        masks = [path.parent / cell if cell else None for cell in written]
 
     def whose(role: str, names: list[str]) -> np.ndarray:
         # A scan whose patient nobody wrote down is not of one patient with all such scans.
@@ -189,6 +228,7 @@ def _from_csv(path: Path, roles: Mapping[str, str]) -> Table:
         whose(first, names) if "patient" in frame else None,
         pd.DataFrame(frame[others]).iloc[rows],
         {role: whose(role, list(cells[role])) for role in _alone(roles)},
+        masks,
     )
 
 

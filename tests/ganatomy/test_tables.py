@@ -14,6 +14,7 @@ from ganatomy.tables import (
     read_labelled_table,
     read_table,
     split,
+    with_masks,
 )
 
 SCAN = {"scan": "joined"}
@@ -291,3 +292,43 @@ def test_a_table_of_one_row_and_a_missing_file_is_still_a_table(tmp_path):
     # That a file is missing is said where it is read, with the others read all the same.
     pd.DataFrame({"scan": ["gone.png"]}).to_csv(tmp_path / "t.csv", index=False)
     assert read_table([str(tmp_path / "t.csv")], SCAN).first == [tmp_path / "gone.png"]
+
+
+def test_a_mask_is_called_as_its_scan_whatever_its_suffix(make):
+    root = make("scans/normal/1.png", "scans/odd/1.png", "scans/odd/2.v1.png")
+    make("masks/odd/1.tif", "masks/2.v1.jpg", "masks/other.png")
+    table = with_masks(read_table([str(root / "scans")], SCAN), root / "masks")
+    assert table.mask == [None, root / "masks/odd/1.tif", root / "masks/2.v1.jpg"]
+    assert table.rows(np.array([2, 0])).mask == [table.mask[2], None]
+
+
+def test_a_file_name_alone_is_not_enough_where_two_scans_have_it(make):
+    root = make("scans/normal/1.png", "scans/odd/1.png", "scans/odd/2.png")
+    make("masks/1.png", "masks/2.png")
+    table = with_masks(read_table([str(root / "scans")], SCAN), root / "masks")
+    assert table.mask == [None, None, root / "masks/2.png"]
+
+
+def test_masks_that_cannot_be_paired_are_refused(make):
+    root = make("scans/a.png", "masks/b.png", "two/a.png", "two/a.jpg")
+    table = read_table([str(root / "scans")], SCAN)
+    with pytest.raises(TableError, match="no such folder of masks"):
+        with_masks(table, root / "nowhere")
+    with pytest.raises(TableError, match="no mask has the name of a scan, 'a"):
+        with_masks(table, root / "masks")
+    with pytest.raises(TableError, match="masks of one name"):
+        with_masks(table, root / "two")
+
+
+def test_a_column_of_masks_is_no_group_and_lies_beside_the_table(make):
+    root = make("a.png", "b.png", "masks/b.png")
+    (root / "t.csv").write_text("scan,label,mask,view\na.png,0,,PA\nb.png,1,masks/b.png,PA\n")
+    table = read_table([str(root / "t.csv")], SCAN)
+    assert table.mask == [None, root / "masks/b.png"]
+    assert list(table.groups) == ["view"]
+    assert read_table([str(root)], SCAN).mask is None
+    # Where a model has such a role, the column is its.
+    (root / "r.csv").write_text("scan,mask\nb.png,masks/b.png\n")
+    own = read_table([str(root / "r.csv")], {"scan": "joined", "mask": "joined"})
+    assert own.mask is None
+    assert own.paths["mask"] == [root / "masks/b.png"]
