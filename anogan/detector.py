@@ -20,7 +20,8 @@ class Findings(NamedTuple):
         reconstruction: the healthy counterpart, [n, *size, channels]; the sample itself where a
             method makes none.
         residual: what the map is made of, [n, *size]: input minus reconstruction, signed, averaged
-            over channels, or what a method says of each pixel itself.
+            over channels, or what a method says of each pixel itself; NaN where a mask says that
+            there is nothing to judge.
         paper_score: the score of the method's paper, [n]; higher is more abnormal.
         latent: the code of the counterpart, [n, latent].
     """
@@ -34,6 +35,12 @@ class Findings(NamedTuple):
     def against(cls, x: Tensor, image: Tensor, score: Tensor, code: Tensor) -> Findings:
         """Of samples and their healthy counterparts [B, *size, channels]."""
         return cls(image, ops.mean(x - image, axis=-1), score, code)
+
+    def within(self, mask: np.ndarray | None) -> Findings:
+        """The same arrays with no residual outside a mask [n, *size]; None masks nothing."""
+        if mask is None:
+            return self
+        return self._replace(residual=np.where(mask, self.residual, np.float32(np.nan)))
 
 
 class Detector(AdversarialModel):

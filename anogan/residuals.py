@@ -21,6 +21,8 @@ class Postprocessing(BaseModel):
 
     The map is |blur(x − x̂)| / rms, with rms what the blurred residual of held-out healthy scans
     shows at each pixel; the score is the mean of its highest `top` share inside the border.
+    Where a residual is NaN, outside a mask, so is the map, and neither blur, rms nor score knows
+    of it.
 
     Attributes:
         smooth: standard deviation of the Gaussian blur, as a fraction of the shorter side; 0: none.
@@ -42,13 +44,15 @@ class Postprocessing(BaseModel):
 
     _rms: np.ndarray | None = None
     _squares: np.ndarray | None = None
-    _count: int = 0
+    _counts: np.ndarray | None = None
+    _number: int = 0
 
     def fit(self, residuals: np.ndarray) -> Postprocessing:
         """Learn the healthy map from residuals [n, *size] of held-out healthy scans."""
         if self.healthy_map:
-            self._squares, self._count = self._summed(residuals), len(residuals)
-            self._rms = _root(self._squares, self._count)
+            self._squares, self._counts = self._summed(residuals)
+            self._number = len(residuals)
+            self._rms = _root(self._squares, self._counts, self._number)
         return self
 
     def without(self, residuals: np.ndarray) -> Postprocessing:
@@ -59,15 +63,16 @@ class Postprocessing(BaseModel):
         """
         other = self.model_copy()
         if self.healthy_map:
-            if self._squares is None or self._count <= len(residuals):
+            if self._squares is None or self._number <= len(residuals):
                 raise WrongUse("a healthy map needs two or more healthy scans")
+            own, seen = self._summed(residuals)
             # What is left of a difference may be less than nothing by a rounding error.
-            squares = np.maximum(self._squares - self._summed(residuals), 0.0)
-            other._rms = _root(squares, self._count - len(residuals))
+            squares = np.maximum(self._squares - own, 0.0)
+            other._rms = _root(squares, self._counts - seen, self._number - len(residuals))
         return other
 
     def maps(self, residuals: np.ndarray) -> np.ndarray:
-        """Anomaly maps [n, *size] ≥ 0 of signed residuals [n, *size].
+        """Anomaly maps [n, *size] ≥ 0 of signed residuals [n, *size]; NaN where these are.
 
         Raises:
             ValueError: the healthy map is asked for and was not fitted.
@@ -78,9 +83,10 @@ class Postprocessing(BaseModel):
         return maps / self._rms if self.healthy_map else maps
 
     def scores(self, maps: np.ndarray) -> np.ndarray:
-        """One score a sample, [n], of maps [n, *size]."""
+        """One score a sample, [n], of maps [n, *size]; 0 where nothing is judged."""
         inner = tuple(slice(n, side - n) for side, n in self._margins(maps.shape[1:]))
-        return np.array([highest(one[inner], self.top) for one in maps])
+        judged = [one[inner][np.isfinite(one[inner])] for one in maps]
+        return np.array([highest(one, self.top) if one.size else 0.0 for one in judged])
 
     def judge(self, findings: Findings) -> tuple[np.ndarray, np.ndarray, float]:
         """A scan's maps [n, *size], the scores of its samples [n], and its own score.
@@ -103,23 +109,37 @@ class Postprocessing(BaseModel):
         self._rms = state.get("rms")
         return self
 
-    def _summed(self, residuals: np.ndarray) -> np.ndarray:
+    def _summed(self, residuals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Sums of squares and how many are in them, a pixel each, [*size]."""
         # In float64 and one sample at a time: the archive may be large.
-        squares = np.zeros(residuals.shape[1:])
+        squares, counts = np.zeros(residuals.shape[1:]), np.zeros(residuals.shape[1:])
         for residual in residuals:
-            squares += np.square(self._blur(residual), dtype=np.float64)
-        return squares
+            blurred = self._blur(residual)
+            known = np.isfinite(blurred)
+            squares += np.square(np.where(known, blurred, 0), dtype=np.float64)
+            counts += known
+        return squares, counts
 
     def _blur(self, residual: np.ndarray) -> np.ndarray:
         sigma = self.smooth * min(residual.shape)
-        return gaussian_filter(residual, sigma, mode="nearest") if sigma else residual
+        known = np.isfinite(residual)
+        if not sigma or known.all():
+            return gaussian_filter(residual, sigma, mode="nearest") if sigma else residual
+        # What is unknown has no weight, so that nothing fades towards the border of a mask.
+        filled = gaussian_filter(np.where(known, residual, 0), sigma, mode="nearest")
+        weight = gaussian_filter(known.astype(residual.dtype), sigma, mode="nearest")
+        return np.where(known, filled / np.where(known, weight, 1), np.nan)
 
     def _margins(self, size: tuple[int, ...]) -> list[tuple[int, int]]:
         return [(side, int(self.border * side)) for side in size]
 
 
-def _root(squares: np.ndarray, count: int) -> np.ndarray:
-    rms = np.sqrt(squares / count)
+def _root(squares: np.ndarray, counts: np.ndarray, number: int) -> np.ndarray:
+    """Root mean squares [*size] of so many residuals, of which `counts` are known at each pixel."""
+    # A scan that shows nothing at a pixel counts there as pixels do on the whole: the fewer show
+    # something, the less is known of what is usual there.
+    usual = squares.sum() / max(counts.sum(), 1.0)
+    rms = np.sqrt((squares + (number - counts) * usual) / number)
     # Where healthy scans never differ (padding, air) a tiny residual is not an anomaly.
     return np.maximum(rms, 0.1 * np.median(rms) + 1e-6).astype(np.float32)
 

@@ -150,3 +150,52 @@ def test_what_was_fitted_survives_its_arrays():
 def test_a_setting_that_makes_no_sense_is_refused(wrong):
     with pytest.raises(ValidationError):
         Postprocessing(**wrong)
+
+
+def masked(residuals, inside):
+    return findings(residuals).within(np.broadcast_to(inside, residuals.shape)).residual
+
+
+def test_what_lies_outside_a_mask_reaches_neither_map_rms_nor_score():
+    inside = np.zeros((24, 24), bool)
+    inside[6:18, 4:20] = True
+    quiet, loud = noise(12, 24, 24), noise(12, 24, 24)
+    loud[:, ~inside] = 50.0
+    found = []
+    for residuals in (quiet, np.where(inside, quiet, loud)):
+        post = Postprocessing(smooth=0.1, top=0.1).fit(masked(residuals, inside))
+        found.append(post.judge(findings(masked(residuals[:1], inside))))
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    assert found[0][2] == found[1][2]
+    assert (np.isfinite(found[0][0]) == inside).all()
+
+
+def test_the_blur_does_not_fade_at_the_border_of_a_mask():
+    inside = np.zeros((1, 32, 32), bool)
+    inside[:, 8:24, 8:24] = True
+    post = Postprocessing(smooth=0.1, healthy_map=False)
+    maps = post.maps(masked(np.full((1, 32, 32), 2, "float32"), inside))
+    np.testing.assert_allclose(maps[inside], 2, rtol=1e-5)
+    assert np.isnan(maps[~inside]).all()
+
+
+def test_a_pixel_that_few_scans_show_is_not_taken_for_a_quiet_one():
+    residuals = noise(40, 8, 8)
+    residuals[1:, 0] = np.nan  # one scan alone shows the first row, and little there
+    residuals[0, 0] = 1e-3
+    residuals[:, 7] = np.nan  # and none the last
+    post = Postprocessing(smooth=0, healthy_map=True).fit(residuals)
+    rms = post.state()["rms"]
+    np.testing.assert_allclose(rms[0], rms[1:7].mean(), rtol=0.1)
+    np.testing.assert_allclose(rms[7], rms[1:7].mean(), rtol=0.1)
+    # left out, what a scan showed counts no more
+    other = post.without(residuals[:1]).state()["rms"]
+    again = Postprocessing(smooth=0, healthy_map=True).fit(residuals[1:]).state()["rms"]
+    np.testing.assert_allclose(other, again, rtol=1e-5)
+
+
+def test_a_sample_with_nothing_inside_scores_nothing():
+    residuals = np.stack([np.full((4, 4), np.nan), np.ones((4, 4))]).astype("float32")
+    _, scores, score = Postprocessing(**PLAIN, slices=1.0).judge(findings(residuals))
+    assert scores.tolist() == [0, 1]
+    assert score == 0.5
