@@ -105,7 +105,8 @@ class AnomalyScorer(Face):
                 continue
             own = slice(begin, begin + len(item.prepared.samples))
             begin = own.stop
-            yield item, Findings(*(value[own] for value in findings))
+            said = Findings(*(value[own] for value in findings))
+            yield item, said.within(item.prepared.mask)
 
     def _judged(self, item: Decoded, findings: Findings | None) -> Result:
         if findings is None:
