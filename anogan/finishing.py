@@ -45,7 +45,7 @@ def control_presets(preset: Preset) -> dict[str, Preset]:
     """The presets of the controls: the same pipeline without a network, and next to nothing.
 
     "linear" has the preset's own pre- and postprocessing; "raw" has neither equalisation,
-    alignment nor map score: principal components of the pictures as they are.
+    alignment, mask, bias field nor map score: principal components of the pictures as they are.
     """
     control = registry.preset("linear")
     linear: dict[str, Any] = {
@@ -58,6 +58,7 @@ def control_presets(preset: Preset) -> dict[str, Preset]:
         "postprocessing": {**preset.postprocessing, "score": "map"},
     }
     plain = {"equalise": None, "align": False, "normalise": "range"}
+    plain |= {"mask": None, "bias_field": False}
     raw = {
         **linear,
         "name": "raw",
