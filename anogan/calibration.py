@@ -11,10 +11,15 @@ from typing import NamedTuple
 import numpy as np
 
 from ganatomy.errors import WrongUse
+from ganatomy.measures.pixels import HealthyPixels
 from ganatomy.scans import Prepared, Scan
 
 # Fits of looks without some of them; up to so many scans, each is left out by itself.
 FOLDS = 50
+# The places of the quantiles of intensity in a look; before them the aspect, behind the alignment.
+EXPOSURE = slice(1, 6)
+# Of the pixels of an average healthy scan so many may be called abnormal.
+PIXEL_FPR = 0.01
 
 
 class Ellipse(NamedTuple):
@@ -62,11 +67,17 @@ class Calibration:
         scores: their scores, [n], sorted.
         looks: what they look like before any network, [n, d] (`look`).
         fpr: the share of healthy scans that may be called abnormal.
+        pixel_threshold: a pixel of a map above it is abnormal; None where it was never set.
+        pixel_fpr: the share of an average healthy scan's pixels that may lie above it.
+        marks: what shortcuts see of the scans, [n, m] (`anogan.shortcuts.marks`), or None.
     """
 
     scores: np.ndarray
     looks: np.ndarray
     fpr: float = 0.05
+    pixel_threshold: float | None = None
+    pixel_fpr: float = PIXEL_FPR
+    marks: np.ndarray | None = None
 
     @property
     def threshold(self) -> float:
@@ -111,21 +122,62 @@ class Calibration:
         return Ellipse.of(self.looks), max(float(np.sort(own)[rank - 1]), 1e-12)
 
     def state(self) -> dict[str, np.ndarray]:
-        return {"scores": self.scores, "looks": self.looks, "fpr": np.array(self.fpr)}
+        state = {"scores": self.scores, "looks": self.looks, "fpr": np.array(self.fpr)}
+        if self.pixel_threshold is not None:
+            state["pixel_threshold"] = np.array(self.pixel_threshold)
+            state["pixel_fpr"] = np.array(self.pixel_fpr)
+        if self.marks is not None:
+            state["marks"] = self.marks
+        return state
 
     @classmethod
     def from_state(cls, state: dict[str, np.ndarray]) -> Calibration:
-        return cls(state["scores"], state["looks"], float(state["fpr"]))
+        pixel = state.get("pixel_threshold")  # a model of before there was one has none
+        return cls(
+            state["scores"],
+            state["looks"],
+            float(state["fpr"]),
+            None if pixel is None else float(pixel),
+            float(state.get("pixel_fpr", PIXEL_FPR)),
+            state.get("marks"),
+        )
 
     @classmethod
-    def of(cls, scores: Sequence[float], looks: np.ndarray, fpr: float) -> Calibration:
+    def of(
+        cls,
+        scores: Sequence[float],
+        looks: np.ndarray,
+        fpr: float,
+        *,
+        pixels: HealthyPixels | None = None,
+        pixel_fpr: float = PIXEL_FPR,
+        marks: np.ndarray | None = None,
+    ) -> Calibration:
         """A calibration from healthy scores [n] and looks [n, d].
 
+        Args:
+            scores: of healthy scans.
+            looks: of the same scans.
+            fpr: share of healthy scans that may be called abnormal.
+            pixels: their maps; without them there is no threshold of pixels.
+            pixel_fpr: share of an average healthy scan's pixels that may be called abnormal.
+            marks: what shortcuts see of them, [n, m].
+
         Raises:
-            WrongUse: fewer scans than a false-positive rate of `fpr` can be told from.
+            WrongUse: fewer scans than a false-positive rate of `fpr` can be told from, or a rate
+                that is none.
         """
         check_count(len(scores), fpr)
-        return cls(np.sort(np.asarray(scores, np.float64)), np.asarray(looks, np.float64), fpr)
+        if not 0 < pixel_fpr < 1:
+            raise WrongUse(f"a false-positive rate of {pixel_fpr:g} is not between 0 and 1")
+        return cls(
+            np.sort(np.asarray(scores, np.float64)),
+            np.asarray(looks, np.float64),
+            fpr,
+            None if pixels is None else pixels.threshold(pixel_fpr),
+            pixel_fpr,
+            marks,
+        )
 
 
 def look(scan: Scan, prepared: Prepared) -> np.ndarray:

@@ -11,11 +11,13 @@ import numpy as np
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from anogan.calibration import Calibration, check_count, look, warn_of_unlike
+from anogan.calibration import PIXEL_FPR, Calibration, check_count, look, warn_of_unlike
 from anogan.residuals import Postprocessing
 from anogan.result import Result
+from anogan.shortcuts import marks
 from ganatomy import artifacts
 from ganatomy.artifacts import Artifact
+from ganatomy.measures.pixels import HealthyPixels
 from ganatomy.progress import counter
 from ganatomy.scans import Preprocessing, Scan
 from ganatomy.tables import Table
@@ -200,8 +202,13 @@ class Face(OutlierMixin, BaseEstimator):
 
         return score_to(self, table, folder, maps=maps)
 
-    def calibrate(self, table: Table, fpr: float) -> list[str]:
-        """A new threshold from healthy scans of another site; what could not be read, a line each.
+    def calibrate(self, table: Table, fpr: float, pixel_fpr: float = PIXEL_FPR) -> list[str]:
+        """New thresholds from healthy scans of another site; what could not be read, a line each.
+
+        Args:
+            table: healthy scans.
+            fpr: share of them that may be called abnormal.
+            pixel_fpr: share of an average one's pixels that may be called abnormal.
 
         Raises:
             WrongUse: too few scans for the false-positive rate.
@@ -215,16 +222,27 @@ class Face(OutlierMixin, BaseEstimator):
                 else:
                     failed.append(str(result.error))
 
-        self._calibrate(readable(), fpr)
+        self._calibrate(readable(), fpr, pixel_fpr)
         self.fpr = fpr
         return failed
 
-    def _calibrate(self, results: Iterable[Result], fpr: float) -> None:
-        scores, looks = [], []
+    def _calibrate(
+        self, results: Iterable[Result], fpr: float, pixel_fpr: float = PIXEL_FPR
+    ) -> None:
+        scores, looks, marked, pixels = [], [], [], HealthyPixels()
         for result in results:
+            pixels.add(result.map)
+            marked.append(marks(result.scan))
             scores.append(result.anomaly_score)
             looks.append(look(result.scan, result.prepared))
-        self.calibration_ = Calibration.of(scores, np.array(looks), fpr)
+        self.calibration_ = Calibration.of(
+            scores,
+            np.array(looks),
+            fpr,
+            pixels=pixels,
+            pixel_fpr=pixel_fpr,
+            marks=np.array(marked),
+        )
 
     def _compared(self, result: Result) -> Result:
         """The result with what the calibration says of its score and look."""
@@ -260,6 +278,8 @@ class Face(OutlierMixin, BaseEstimator):
                 "fpr": self.calibration_.fpr,
                 "n": len(self.calibration_.scores),
                 "threshold": threshold if np.isfinite(threshold) else None,
+                "pixel_fpr": self.calibration_.pixel_fpr,
+                "pixel_threshold": self.calibration_.pixel_threshold,
             }
         artifact.arrays = {
             f"{room}/{name}": array for room, own in rooms.items() for name, array in own.items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,12 @@ from anogan.calibration import Calibration, look
 from anogan.detector import Findings
 from anogan.residuals import Postprocessing
 from anogan.scorer import AnomalyScorer
+from anogan.shortcuts import marks
 from ganatomy import registry
 from ganatomy.artifacts import Artifact, build_model
 from ganatomy.cache import prepare
 from ganatomy.errors import WrongUse
+from ganatomy.measures.pixels import HealthyPixels
 from ganatomy.registry import Preset
 from ganatomy.scans import Preprocessing
 from ganatomy.tables import Table
@@ -75,25 +77,43 @@ def calibrated(
     """A scorer whose healthy map and threshold come from the holdout."""
     artifact.arrays = {f"preprocessing/{k}": array for k, array in preprocessing.state().items()}
     scorer = AnomalyScorer(artifact, fpr)
-    found, looks = [], []
+    found, looks, marked, places = [], [], [], []
     for item, findings in scorer.examined(holdout.first):
         if findings is not None:
             found.append(findings)
             looks.append(look(item.scan, item.prepared))
+            marked.append(marks(item.scan))
+            places.append(item.prepared)
     if not found:
         raise WrongUse("not one of the scans held out for calibration could be read")
-    scores = healthy_scores(scorer.postprocessing_, found)
-    scorer.calibration_ = Calibration.of(scores, np.stack(looks), fpr)
+    scores, pixels = [], HealthyPixels()
+    judged = healthy_judgements(scorer.postprocessing_, found)
+    for place, (maps, score) in zip(places, judged, strict=True):
+        scores.append(score)
+        pixels.add(place.back(maps))
+    scorer.calibration_ = Calibration.of(
+        scores, np.stack(looks), fpr, pixels=pixels, marks=np.stack(marked)
+    )
     return scorer
 
 
 def healthy_scores(post: Postprocessing, found: Sequence[Findings]) -> list[float]:
-    """Fit the healthy map on held-out scans and score them as scans it has not seen, [n].
+    """The scores of `healthy_judgements`, [n]."""
+    return [score for _, score in healthy_judgements(post, found)]
+
+
+def healthy_judgements(
+    post: Postprocessing, found: Sequence[Findings]
+) -> Iterator[tuple[np.ndarray, float]]:
+    """Fit the healthy map on held-out scans and judge them as scans it has not seen.
 
     Each is judged by the map of all the others: in a map that holds its own residual a scan scores
     lower than any new one, and the threshold would be passed more often than stated. A new scan
     is judged by the map of all n, so that calibration scores are exchangeable with new ones up
     to the 1/n that one scan is of the map.
+
+    Yields:
+        Maps on the model's grid, [m, *size], and the score of each scan.
 
     Raises:
         WrongUse: a single scan, which leaves no other.
@@ -101,7 +121,9 @@ def healthy_scores(post: Postprocessing, found: Sequence[Findings]) -> list[floa
     Reference: Barber et al. 2021, section 1 (the jackknife; here the map alone is fitted anew).
     """
     post.fit(np.concatenate([findings.residual for findings in found]))
-    return [post.without(findings.residual).judge(findings)[-1] for findings in found]
+    for findings in found:
+        maps, _, score = post.without(findings.residual).judge(findings)
+        yield maps, score
 
 
 def _control(
