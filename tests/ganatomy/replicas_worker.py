@@ -19,6 +19,8 @@ SAMPLES, BATCH, STEPS, SEED = 22, 8, 12, 5
 
 # Two levels of the grid, so that a DCGAN's critic has a normalisation; a residual one has with one.
 SIDE = {"dcgan": 16, "residual": 8}
+# What has no choice of network, or another than the residual one by default.
+DCGAN = {"AnoGAN", "GANomaly", "VarianceAutoencoder"}
 SMALL: dict[str, Any] = {"latent": 6, "width": 4}
 AVERAGES = {"generator": 0.9, "encoder": 0.8}
 
@@ -53,6 +55,22 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         "anogan.patch_posterior:PatchPosterior",
         {"patch": 7, "patches": 2, "spectral": True},
     ),
+    "bigan": (
+        "anogan.bigan:BiGAN",
+        {"network": "dcgan", "critic_updates": 2, "averages": AVERAGES},
+    ),
+    "ali penalty": (
+        "anogan.bigan:BiGAN",
+        {
+            "network": "dcgan",
+            "stochastic": True,
+            "adversary": "wasserstein",
+            "critic_norm": None,
+            "term_weights": {"critic/penalty": 10.0},
+        },
+    ),
+    "ganomaly": ("anogan.ganomaly:GANomaly", {"features": 2, "averages": {"decoder": 0.9}}),
+    "variance autoencoder": ("anogan.variance_autoencoder:VarianceAutoencoder", {}),
     "fanogan 1": ("anogan.fanogan:FAnoGAN", {"critic_updates": 1, "encoding": "ziz"}),
     "fanogan dcgan": (
         "anogan.fanogan:FAnoGAN",
@@ -73,7 +91,7 @@ def play(case: str, strategy: Any) -> tuple[list[list[np.ndarray]], list[dict], 
     path, settings = CASES[case]
     module, _, name = path.partition(":")
     kind = getattr(importlib.import_module(module), name)
-    network = settings.get("network", "dcgan" if name == "AnoGAN" else "residual")
+    network = settings.get("network", "dcgan" if name in DCGAN else "residual")
     shape = (SIDE[network], SIDE[network], 1)
     with strategy.scope():
         keras.utils.set_random_seed(SEED)

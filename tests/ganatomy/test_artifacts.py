@@ -17,6 +17,9 @@ from ganatomy.registry import PresetError, preset, presets
 
 SMALL = {
     "patch-posterior-chest-xray": ["patch=7", "latent=4", "width=2", "optimizers={}"],
+    "bigan-chest-xray": ["latent=4", "width=2", "averages={critic: 0.9}"],
+    "ganomaly-chest-xray": ["latent=4", "width=2", "averages={second: 0.9}"],
+    "variance-autoencoder-chest-xray": ["latent=4", "width=2", "averages={decoder: 0.9}"],
     "linear": ["components=2"],
     "fanogan": ["latent=4", "width=2", "averages={generator: 0.9}", "optimizers={}"],
     "anogan": ["latent=4", "width=2", "search_steps=3", "features=last", "optimizers={}"],

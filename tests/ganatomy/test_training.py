@@ -32,7 +32,15 @@ from tests.ganatomy.replicas_worker import CASES
 
 ROOT = Path(__file__).parents[2]
 # What runs every time reaches every model and both kinds of network; the rest is slow.
-ALWAYS = ("anogan", "anogan clipped", "fanogan", "patch posterior")
+ALWAYS = (
+    "anogan",
+    "anogan clipped",
+    "fanogan",
+    "patch posterior",
+    "bigan",
+    "ganomaly",
+    "variance autoencoder",
+)
 
 
 def start(module: str, *arguments: object, **environment: str) -> subprocess.Popen:
