@@ -1,30 +1,39 @@
-"""A folder of scans to scores.csv and maps, one row at a time, so that a killed run goes on."""
+"""A folder of scans to scores, maps and lesions, one scan at a time."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import re
-from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from anogan.evaluation import columns, picture, write_examples
+from anogan.evaluation import columns
+from anogan.examples import picture, write_examples
 from anogan.face import Face
+from anogan.lesions import Lesions, find_lesions
 from anogan.result import Result
+from anogan.score_rows import (
+    COLUMNS,
+    LESION_COLUMNS,
+    SCORES,
+    SLICE_COLUMNS,
+    append,
+    lesion_rows,
+    resume,
+    whole_rows,
+    write_worklist,
+)
 from ganatomy.artifacts import ArtifactError, write_whole
 from ganatomy.progress import counter
-from ganatomy.scans import ScanError, write_map
+from ganatomy.scans import ScanError, write_map, write_mask
 from ganatomy.tables import Table, fingerprint
 
-SCORES = ("anomaly_score", "p_value", "threshold", "abnormal", "paper_score", "unlike")
-COLUMNS = ("scan", *SCORES, "error", "input")
-SLICE_COLUMNS = ("scan", "slice", "anomaly_score")
+# What is smaller is no lesion: with mm, and without them as a share of the picture.
+SMALLEST_ML, SMALLEST_SHARE = 0.1, 5e-4
 # The report shows so many of the highest-scored scans.
 SHOWN = 12
 # Bytes of a map's name; a file name may have 255, and a suffix follows.
@@ -36,10 +45,14 @@ def score_to(scorer: Face, table: Table, folder: Path, *, maps: bool = True) -> 
     """Score a table into a folder.
 
     Writes scores.csv (a row a scan, in the table's order, each as soon as it is known), slices.csv
-    for volumes under a 2D model, maps/ (what came in decides the format: NIfTI, DICOM parametric
-    map, picture with an overlay), and examples.npz for the report. A scan whose row has no error
-    is not scored again; one that failed is tried again, and its new row comes last. A scan whose
-    map cannot be written keeps its score and has the reason as its error.
+    for volumes under a 2D model, worklist.csv (the most abnormal first), and examples.npz for the
+    report. With maps: maps/ (what came in decides the format: NIfTI, DICOM parametric map, picture
+    with an overlay); and where the model has a threshold of pixels lesions/ (masks of what lies
+    above it: NIfTI, DICOM segmentation, picture) and lesions.csv.
+
+    A scan whose row has no error is not scored again; one that failed is tried again, and its new
+    row comes last. A scan whose map cannot be written keeps its score and has the reason as its
+    error.
 
     Returns:
         One line for every scan of the table that failed.
@@ -54,40 +67,42 @@ def score_to(scorer: Face, table: Table, folder: Path, *, maps: bool = True) -> 
     inputs = {
         name: fingerprint([path]) for name, path in zip(table.names, table.first, strict=True)
     }
-    done = _resume(folder, inputs)
+    done = resume(folder, inputs)
     rest = [place for place, name in enumerate(table.names) if name not in done]
     progress = counter("scoring")
-    with (
-        open(folder / "scores.csv", "a", newline="") as scores,
-        open(folder / "slices.csv", "a", newline="") as slices,
-    ):
-        write, write_slice = csv.writer(scores), csv.writer(slices)
-        if scores.tell() == 0:
-            write.writerow(COLUMNS)
-        results = scorer.results([table.first[place] for place in rest])
-        for number, (place, result) in enumerate(zip(rest, results, strict=True)):
-            name = table.names[place]
-            error, values = "", [""] * len(SCORES)
-            if result.error is not None:
-                error = str(result.error)
-            else:
-                values = [columns(result)[key] for key in SCORES]
-                error = _write_map(scorer, folder / "maps" / safe(name), result) if maps else ""
-                if len(result.slice_scores) > 1:
-                    if slices.tell() == 0:
-                        write_slice.writerow(SLICE_COLUMNS)
-                    write_slice.writerows((name, *pair) for pair in enumerate(result.slice_scores))
-                    slices.flush()
-            # The row comes last: a scan that has one is done, maps and all.
-            write.writerow([name, *values, error, inputs[name]])
-            scores.flush()
-            progress(number + 1, len(rest))
-    if (folder / "slices.csv").stat().st_size == 0:
-        (folder / "slices.csv").unlink()
-    finished = _whole_rows(folder / "scores.csv", COLUMNS)
-    finished = {row["scan"]: row for row in finished if row["scan"] in inputs}
+    results = scorer.results([table.first[place] for place in rest])
+    for number, (place, result) in enumerate(zip(rest, results, strict=True)):
+        _write_scan(scorer, folder, table.names[place], result, inputs[table.names[place]], maps)
+        progress(number + 1, len(rest))
+    if not rest:
+        append(folder / "scores.csv", COLUMNS, ())
+    rows = {row["scan"]: row for row in whole_rows(folder / "scores.csv", COLUMNS)}
+    write_worklist(folder / "worklist.csv", rows.values())
+    finished = {name: rows[name] for name in inputs if name in rows}
     _write_examples(scorer, table, folder, finished)
     return [row["error"] for row in finished.values() if row["error"]]
+
+
+def _write_scan(
+    scorer: Face, folder: Path, name: str, result: Result, file: str, maps: bool
+) -> None:
+    """Everything about one scan; its row comes last: a scan that has one is done, maps and all."""
+    error, values, counted = "", [""] * len(SCORES), ["", ""]
+    if result.error is not None:
+        error = str(result.error)
+    else:
+        values = [columns(result)[key] for key in SCORES]
+        if maps:
+            error, lesions = _write_map(scorer, folder, safe(name), result)
+            if lesions is not None:
+                largest = lesions.largest_ml
+                counted = [len(lesions.found), "" if largest is None else largest]
+                append(folder / "lesions.csv", LESION_COLUMNS, lesion_rows(name, lesions))
+        if len(result.slice_scores) > 1:
+            slices = ((name, *pair) for pair in enumerate(result.slice_scores))
+            append(folder / "slices.csv", SLICE_COLUMNS, slices)
+    row = [name, *values, *counted, error, file]
+    append(folder / "scores.csv", COLUMNS, [row])
 
 
 def safe(name: str) -> str:
@@ -117,67 +132,15 @@ def _claim(folder: Path, scorer: Face) -> None:
         write_whole(file, json.dumps(own))
 
 
-def _resume(folder: Path, inputs: dict[str, str]) -> set[str]:
-    """The names that are done; rows and slices of scans to be scored again are dropped.
+def _write_map(scorer: Face, folder: Path, stem: str, result: Result) -> tuple[str, Lesions | None]:
+    """Write the map and what of it is a lesion.
 
-    Args:
-        folder: of the results.
-        inputs: the fingerprint of each scan's file by name.
+    Returns:
+        Why that cannot be done, in one line, or nothing; and the lesions, None where the model
+        has no threshold of pixels.
     """
-    file = folder / "scores.csv"
-    rows = _whole_rows(file, COLUMNS)
-    done, again = set(), set()
-    for row in rows:
-        name = row["scan"]
-        if name not in inputs:
-            continue
-        same = row["input"] == inputs[name]
-        if row["anomaly_score"] and not same:
-            raise ArtifactError(
-                f"{folder} holds the score of another file named {name}: choose another --out"
-            )
-        (done if same and not row["error"] else again).add(name)
-    kept = [row for row in rows if row["scan"] not in again]
-    if again:
-        _rewrite(file, COLUMNS, kept)
-    # A kill between the slices of a scan and its row leaves slices that will be written again.
-    file, whole = folder / "slices.csv", {row["scan"] for row in kept}
-    slices = _whole_rows(file, SLICE_COLUMNS)
-    if any(row["scan"] not in whole for row in slices):
-        _rewrite(file, SLICE_COLUMNS, [row for row in slices if row["scan"] in whole])
-    return done
-
-
-def _whole_rows(file: Path, header: tuple[str, ...]) -> list[dict[str, str]]:
-    """The rows that were written whole; a last line cut short is removed."""
-    if not file.exists():
-        return []
-    text = file.read_bytes()
-    # The csv module ends rows so; a name may hold a bare line feed.
-    head, end, _ = text.rpartition(b"\r\n")
-    if head + end != text:
-        file.write_bytes(head + end)
-    with open(file, newline="") as stored:
-        reader = csv.DictReader(stored)
-        rows = list(reader)
-        if reader.fieldnames and tuple(reader.fieldnames) != header:
-            raise ArtifactError(f"{file} has other columns than this version: choose another --out")
-        return rows
-
-
-def _rewrite(file: Path, header: tuple[str, ...], rows: Iterable[dict[str, str]]) -> None:
-    text = io.StringIO(newline="")
-    write = csv.DictWriter(text, header)
-    write.writeheader()
-    write.writerows(rows)
-    write_whole(file, text.getvalue())
-
-
-def _write_map(scorer: Face, stem: Path, result: Result) -> str:
-    """Write the map beside the others; why that cannot be done, in one line, or nothing."""
-    preset = scorer.artifact_.preset
     settings: dict[str, Any] = {
-        "model": preset.name,
+        "model": scorer.artifact_.preset.name,
         "version": version("ganatomy"),
         "threshold": scorer.threshold_,
     }
@@ -185,12 +148,29 @@ def _write_map(scorer: Face, stem: Path, result: Result) -> str:
         # Pictures of one model share one scale: the hottest colour is so many times what healthy
         # scans show there.
         settings["high"] = HOTTEST
+    array, scan = result.map, result.scan
+    pixel = getattr(scorer.calibration_, "pixel_threshold", None)
+    lesions = None
+    if pixel is not None:
+        few = max(1, round(SMALLEST_SHARE * array.size)) if scan.affine is None else 1
+        lesions = find_lesions(
+            array, pixel, scan.affine, smallest_ml=SMALLEST_ML, smallest_pixels=few
+        )
     try:
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        write_map(result.scan, result.map, stem, title="Anomaly map", settings=settings)
+        (folder / "maps").mkdir(parents=True, exist_ok=True)
+        write_map(scan, array, folder / "maps" / stem, title="Anomaly map", settings=settings)
+        if lesions is not None:
+            (folder / "lesions").mkdir(parents=True, exist_ok=True)
+            write_mask(
+                scan,
+                lesions.labels > 0,
+                folder / "lesions" / stem,
+                title="Lesions",
+                settings={**settings, "threshold": pixel},
+            )
     except (ScanError, OSError) as error:
-        return " ".join(f"scored, but without a map: {error}".split())
-    return ""
+        return " ".join(f"scored, but without a map: {error}".split()), lesions
+    return "", lesions
 
 
 def _write_examples(

@@ -13,7 +13,8 @@ from PIL import Image
 from pydicom.data import get_testdata_file
 
 from anogan import AnomalyScorer
-from anogan.scoring import COLUMNS, safe, score_to
+from anogan.score_rows import COLUMNS
+from anogan.scoring import safe, score_to
 from ganatomy.artifacts import ArtifactError
 from ganatomy.tables import Table, read_table
 
@@ -186,7 +187,7 @@ def test_pictures_leave_no_slices_and_no_pieces(scorer, scans, tmp_path):
     out = tmp_path / "out"
     score_to(scorer, table(scans), out, maps=False)
     names = {file.name for file in out.iterdir()}
-    assert names == {"model.json", "scores.csv", "examples.npz"}
+    assert names == {"model.json", "scores.csv", "worklist.csv", "examples.npz"}
     with np.load(out / "examples.npz", allow_pickle=False) as stored:
         assert len(stored["names"]) == len(stored["map"]) == 5
     with open(out / "scores.csv", newline="") as stored:
@@ -205,3 +206,112 @@ def test_small_and_large_scans_are_shown_together(scorer, tmp_path, draw_chest):
         assert np.isfinite(stored["input"]).all()
     seen = {name: int(np.isfinite(picture).sum()) for name, picture in shown.items()}
     assert seen["40.png"] <= 40 * 40 < seen["64.png"] <= 64 * 64 < seen["300.png"]
+
+
+@pytest.fixture
+def finder(quick_model) -> AnomalyScorer:
+    """A scorer whose maps are above the threshold of pixels here and there."""
+    scorer = AnomalyScorer.load(quick_model)
+    object.__setattr__(scorer.calibration_, "pixel_threshold", 2.0)
+    return scorer
+
+
+@pytest.fixture
+def mixed(scans, tmp_path, draw_chest) -> Path:
+    """Five healthy pictures, one with an opacity and a volume with a bright ball."""
+    import nibabel
+
+    Image.fromarray(draw_chest(50, abnormal=True)).save(scans / "opacity.png")
+    pixels = np.repeat(draw_chest(3).T[:, ::-1, None], 4, axis=2).astype(np.float32)
+    pixels[8:18, 20:30, 1:3] += 120
+    nibabel.Nifti1Image(pixels, np.diag([2.0, 2, 5, 1])).to_filename(scans / "ball.nii.gz")
+    return scans
+
+
+def test_lesions_have_rows_and_masks_that_agree(finder, mixed, tmp_path):
+    import nibabel
+
+    out = tmp_path / "out"
+    assert score_to(finder, table(mixed), out) == []
+    listed = rows(out, "lesions.csv")
+    counted = {row["scan"]: row for row in rows(out)}
+    for name, row in counted.items():
+        own = [lesion for lesion in listed if lesion["scan"] == name]
+        assert int(row["lesions"]) == len(own)
+        peaks = [float(lesion["peak"]) for lesion in own]
+        assert peaks == sorted(peaks, reverse=True)
+        assert min(peaks, default=9.0) > 2.0
+    assert int(counted["opacity.png"]["lesions"]) > 0
+    assert counted["opacity.png"]["largest_ml"] == ""  # nobody knows the mm of a picture
+    shown = np.asarray(Image.open(out / "lesions" / "opacity.png.png"))
+    pixels = [int(lesion["pixels"]) for lesion in listed if lesion["scan"] == "opacity.png"]
+    assert shown.astype(bool).sum() == sum(pixels)
+
+    image = nibabel.load(out / "lesions" / "ball.nii.gz.nii.gz")
+    ball = np.asarray(image.dataobj)
+    first = next(lesion for lesion in listed if lesion["scan"] == "ball.nii.gz")
+    index = [int(first[f"peak_{axis}"]) for axis in "ijk"]
+    assert ball[tuple(index)] == 1
+    assert [float(first[f"peak_{axis}"]) for axis in "ras"] == [
+        index[0] * 2,
+        index[1] * 2,
+        index[2] * 5,
+    ]
+    assert float(first["volume_ml"]) == pytest.approx(int(first["pixels"]) * 0.02)
+    largest = max(float(row["volume_ml"]) for row in listed if row["scan"] == "ball.nii.gz")
+    assert float(counted["ball.nii.gz"]["largest_ml"]) == pytest.approx(largest)
+
+
+def test_dicom_has_a_map_and_a_segmentation_of_one_place(finder, tmp_path):
+    import highdicom as hd
+
+    series = Path(__file__).parents[1] / "data" / "brain-mr"
+    out = tmp_path / "out"
+    assert score_to(finder, table(series), out) == []
+    [map_file], [mask_file] = (list((out / name).iterdir()) for name in ("maps", "lesions"))
+    array = hd.imread(map_file).get_volume(dtype=np.float32)
+    mask = hd.seg.segread(mask_file).get_volume(combine_segments=True)
+    np.testing.assert_allclose(array.affine, mask.affine, atol=1e-4)
+    above = np.nan_to_num(array.array) > 2.0
+    inside = mask.array.astype(bool)
+    assert inside.any()
+    assert not (inside & ~above).any()  # lesions that are too small are not in it
+    assert pydicom.dcmread(mask_file).Modality == "SEG"
+    assert "threshold 2" in pydicom.dcmread(mask_file).DerivationDescription
+
+
+def test_the_worklist_has_the_most_abnormal_first_and_those_that_failed_not(
+    finder, mixed, tmp_path
+):
+    out = tmp_path / "out"
+    (mixed / "broken.png").write_bytes(b"no picture")
+    assert len(score_to(finder, table(mixed), out)) == 1
+    work, scored = rows(out, "worklist.csv"), {row["scan"]: row for row in rows(out)}
+    assert [int(row["rank"]) for row in work] == list(range(1, 8))
+    assert {row["scan"] for row in work} == set(scored) - {"broken.png"}
+    found = [float(row["anomaly_score"]) for row in work]
+    assert found == sorted(found, reverse=True)
+    for row in work:
+        same = ("anomaly_score", "p_value", "abnormal", "lesions", "largest_ml")
+        assert [row[name] for name in same] == [scored[row["scan"]][name] for name in same]
+    assert work[0]["scan"] in ("opacity.png", "ball.nii.gz")
+
+
+def test_lesions_stand_once_after_a_kill(finder, mixed, tmp_path):
+    out = tmp_path / "out"
+    score_to(finder, table(mixed), out)
+    files = {name: (out / name).read_bytes() for name in ("lesions.csv", "worklist.csv")}
+    lines = (out / "scores.csv").read_bytes().splitlines(keepends=True)
+    assert lines[-1].startswith(b"opacity.png")
+    (out / "scores.csv").write_bytes(b"".join(lines[:-1]))
+    (out / "lesions.csv").write_bytes(files["lesions.csv"][:-3])
+    score_to(finder, table(mixed), out)
+    assert {name: (out / name).read_bytes() for name in files} == files
+
+
+def test_without_maps_nobody_looked_for_lesions(finder, mixed, tmp_path):
+    out = tmp_path / "out"
+    score_to(finder, table(mixed), out, maps=False)
+    assert {row["lesions"] for row in rows(out)} == {""}
+    assert not (out / "lesions").exists()
+    assert not (out / "lesions.csv").exists()
