@@ -62,6 +62,9 @@ def evaluate(
         for name, control in scorer.controls_.items():
             for own in control.again(good, scorer) if good else ():
                 others[name].append(np.nan if own.error is not None else own.anomaly_score)
+        for result in good:
+            for name, score in result.rivals.items():
+                others.setdefault(f"member {name}", []).append(score)
         for result in group:
             place = done
             done += 1
@@ -148,7 +151,7 @@ def measured(
         controls[title] = {key: value.to_dict() for key, value in own.items()}
         controls[title]["auroc_difference"] = difference.to_dict()
     return {
-        "model": preset.model.partition(":")[2],
+        "model": preset.model.partition(":")[2] or f"{len(preset.members)} models",
         "preset": preset.name,
         "n_healthy": int((labels == 0).sum()),
         "n_abnormal": int((labels == 1).sum()),

@@ -67,11 +67,6 @@ class Face(OutlierMixin, BaseEstimator):
     def artifact_(self) -> Artifact:
         raise NotImplementedError
 
-    @classmethod
-    def load(cls, model: str | Path) -> Face:
-        """A scorer of a saved model, ready to score."""
-        raise NotImplementedError
-
     def _rooms(self) -> dict[str, dict[str, np.ndarray]]:
         """What was fitted beside the networks, by room and name."""
         raise NotImplementedError
@@ -234,7 +229,7 @@ class Face(OutlierMixin, BaseEstimator):
             pixels.add(result.map)
             marked.append(marks(result.scan))
             scores.append(result.anomaly_score)
-            looks.append(look(result.scan, result.prepared))
+            looks.append(self._look(result))
         self.calibration_ = Calibration.of(
             scores,
             np.array(looks),
@@ -244,6 +239,9 @@ class Face(OutlierMixin, BaseEstimator):
             marks=np.array(marked),
         )
 
+    def _look(self, result: Result) -> np.ndarray:
+        return look(result.scan, result.prepared)
+
     def _compared(self, result: Result) -> Result:
         """The result with what the calibration says of its score and look."""
         if "calibration_" in vars(self):
@@ -251,7 +249,7 @@ class Face(OutlierMixin, BaseEstimator):
             result.threshold = calibration.threshold
             result.p_value = float(calibration.p_value(np.array([result.anomaly_score]))[0])
             result.abnormal = result.anomaly_score > calibration.threshold
-            result.unlike = float(calibration.unlike(look(result.scan, result.prepared)[None])[0])
+            result.unlike = float(calibration.unlike(self._look(result)[None])[0])
         return result
 
     @staticmethod
@@ -261,6 +259,23 @@ class Face(OutlierMixin, BaseEstimator):
         return result
 
     # On disk -----------------------------------------------------------------------------------
+
+    @staticmethod
+    def load(model: str | Path) -> Face:
+        """A scorer of a saved model, ready to score: an `Ensemble` where it has members.
+
+        Raises:
+            ganatomy.artifacts.ArtifactError: there is no such model.
+        """
+        from anogan.ensemble import Ensemble
+        from anogan.scorer import AnomalyScorer
+
+        folder = artifacts.local_folder(model)
+        several = artifacts.read_config(folder)["preset"].get("members")
+        scorer = (Ensemble if several else AnomalyScorer)(folder)
+        if "calibration" in scorer.artifact_.facts:
+            scorer.fpr = scorer.artifact_.facts["calibration"]["fpr"]
+        return scorer
 
     def save(self, folder: str | Path) -> None:
         """Write model, fitted arrays, calibration and controls as a model folder for MLflow too."""

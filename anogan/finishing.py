@@ -23,7 +23,13 @@ from ganatomy.tables import Table
 
 
 def finish(
-    artifact: Artifact, preprocessing: Preprocessing, training: Table, holdout: Table, fpr: float
+    artifact: Artifact,
+    preprocessing: Preprocessing,
+    training: Table,
+    holdout: Table,
+    fpr: float,
+    *,
+    controls: bool = True,
 ) -> AnomalyScorer:
     """A calibrated scorer of a trained detector, with its controls trained beside it.
 
@@ -33,11 +39,12 @@ def finish(
         training: healthy scans the networks were trained on.
         holdout: healthy scans of other patients.
         fpr: share of healthy scans that may be called abnormal.
+        controls: whether it has any; a member of an ensemble has none of its own.
     """
     scorer = calibrated(artifact, preprocessing, holdout, fpr)
-    if artifact.preset.model != registry.preset("linear").model:
+    if controls and artifact.preset.model != registry.preset("linear").model:
         scorer.controls_ = {
-            name: _control(preset, preprocessing, training, holdout, fpr)
+            name: trained_control(preset, preprocessing, training, holdout, fpr)
             for name, preset in control_presets(artifact.preset).items()
         }
     return scorer
@@ -126,9 +133,10 @@ def healthy_judgements(
         yield maps, score
 
 
-def _control(
+def trained_control(
     preset: Preset, preprocessing: Preprocessing, training: Table, holdout: Table, fpr: float
 ) -> AnomalyScorer:
+    """A calibrated scorer of a control's preset; `preprocessing` is the model's, fitted."""
     own = Preprocessing(**preset.preprocessing)
     own.load_state(preprocessing.state() if own.align else {})
     samples = prepare(training.first, own).array

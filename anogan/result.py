@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ class Result:
         prepared: what the model saw.
         findings: what the model said, sample by sample.
         maps: anomaly maps on the model's grid, [n, *size].
+        rivals: other scores of the same scan, by name: of each member of an ensemble.
     """
 
     path: str
@@ -46,6 +47,7 @@ class Result:
     prepared: Prepared = ABSENT
     findings: Findings = ABSENT
     maps: np.ndarray = ABSENT
+    rivals: dict[str, float] = field(default_factory=dict)
 
     @property
     def map(self) -> np.ndarray:

@@ -16,6 +16,7 @@ from anogan.result import Result
 from ganatomy import artifacts
 from ganatomy.artifacts import Artifact
 from ganatomy.decoding import Decoded, decode
+from ganatomy.registry import Preset
 from ganatomy.scans import Preprocessing, Scan, ScanError
 from ganatomy.tables import Table
 
@@ -83,17 +84,33 @@ class AnomalyScorer(Face):
     def again(self, results: Sequence[Result], other: Face) -> list[Result]:
         """This scorer's results on the scans of another's results, read once for both.
 
-        A scan that the other's preprocessing takes and this one's does not has its error here.
+        A scan that the other could not read, or that this one's preprocessing refuses, has its
+        error here.
         """
-        alike = bool(self.artifact_) and _see_alike(self.preprocessing_, other.preprocessing_)
+        alike = self.sees_as(other)
         items = []
         for result in results:
+            if result.error is not None:
+                items.append(Decoded(Path(result.path), error=result.error))
+                continue
             try:
                 prepared = result.prepared if alike else self.preprocessing_.apply(result.scan)
                 items.append(Decoded(Path(result.path), result.scan, prepared))
             except ScanError as error:
                 items.append(Decoded(Path(result.path), error=error))
         return [self._judged(item, findings) for item, findings in self._examine(items)]
+
+    def sees_as(self, other: Face) -> bool:
+        """Whether both prepare a scan to the same samples."""
+        if not (self.artifact_ and other.artifact_):
+            return False
+        own, its = self.preprocessing_, other.preprocessing_
+        mine, theirs = own.state(), its.state()
+        return (
+            own.model_dump() == its.model_dump()
+            and set(mine) == set(theirs)
+            and all(np.array_equal(mine[name], theirs[name]) for name in mine)
+        )
 
     def _examine(self, items: list[Decoded]) -> Iterator[tuple[Decoded, Findings | None]]:
         readable = [item.prepared.samples for item in items if item.error is None]
@@ -163,40 +180,41 @@ class AnomalyScorer(Face):
         training: Table,
         holdout: Table,
         fpr: float,
+        *,
+        controls: bool = True,
     ) -> AnomalyScorer:
         """A calibrated scorer of a detector that was just trained; see `anogan.finishing`."""
         from anogan.finishing import finish
 
-        return finish(artifact, preprocessing, training, holdout, fpr)
+        return finish(artifact, preprocessing, training, holdout, fpr, controls=controls)
 
-    # On disk -----------------------------------------------------------------------------------
+    def behind(self, preset: Preset, training: Table, holdout: Table, fpr: float) -> AnomalyScorer:
+        """The same trained networks behind the postprocessing of another preset."""
+        own = self.artifact_
+        other = Artifact(preset, own.model, own.shape, {}, dict(own.facts))
+        return self.from_training(
+            other, self.preprocessing_, training, holdout, fpr, controls=False
+        )
 
-    @classmethod
-    def load(cls, model: str | Path) -> AnomalyScorer:
-        """A scorer of a saved model, ready to score.
+    @staticmethod
+    def from_members(
+        preset: Preset,
+        members: dict[str, AnomalyScorer],
+        training: Table,
+        holdout: Table,
+        fpr: float,
+        facts: dict[str, Any],
+    ) -> Face:
+        """A calibrated ensemble of detectors that were just trained; see `Ensemble.of`."""
+        from anogan.ensemble import Ensemble
 
-        Raises:
-            ganatomy.artifacts.ArtifactError: there is no such model.
-        """
-        scorer = cls(artifacts.local_folder(model))
-        if "calibration" in scorer.artifact_.facts:
-            scorer.fpr = scorer.artifact_.facts["calibration"]["fpr"]
-        return scorer
+        return Ensemble.of(preset, members, training, holdout, fpr, facts)
 
     def _rooms(self) -> dict[str, dict[str, np.ndarray]]:
         return {
             "preprocessing": self.preprocessing_.state(),
             "postprocessing": self.postprocessing_.state(),
         }
-
-
-def _see_alike(one: Preprocessing, other: Preprocessing) -> bool:
-    states = one.state(), other.state()
-    return (
-        one.model_dump() == other.model_dump()
-        and set(states[0]) == set(states[1])
-        and all(np.array_equal(states[0][name], states[1][name]) for name in states[0])
-    )
 
 
 def _runs(X: Iterable[Any]) -> Iterator[tuple[type, Iterable[Any]]]:

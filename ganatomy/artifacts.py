@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -67,10 +68,12 @@ def build_model(preset: Preset, shape: tuple[int, ...], seed: int = 0) -> Any:
     Its layers compute in the preset's `training.dtype`; the caller's policy stays as it was.
 
     Raises:
-        ArtifactError: a hyperparameter does not fit.
+        ArtifactError: a hyperparameter does not fit, or there are several models.
     """
     import keras
 
+    if preset.members:
+        raise ArtifactError(f"{preset.name}: an ensemble, which AnomalyScorer.load opens")
     keras.utils.set_random_seed(seed)
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(preset.training.dtype)
@@ -152,11 +155,14 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def load(uri: str | Path) -> Artifact:
+def load(
+    uri: str | Path, build: Callable[[Preset, tuple[int, ...]], Any] = build_model
+) -> Artifact:
     """Load a trained model.
 
     Args:
         uri: a folder or any MLflow URI (`runs:/…`, `models:/…@alias`).
+        build: makes the model, whose networks are then loaded, of its preset and shape.
 
     Raises:
         ArtifactError: there is no such model, or it is not whole.
@@ -170,7 +176,7 @@ def load(uri: str | Path) -> Artifact:
         raise ArtifactError(
             f"{folder / 'config.json'}: not the configuration of a trained model"
         ) from error
-    model = build_model(preset, shape)
+    model = build(preset, shape)
     for name, network in model.networks.items():
         file = folder / "weights" / f"{name}.weights.h5"
         if not file.is_file():

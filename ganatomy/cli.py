@@ -134,12 +134,12 @@ def fit(
     log_images: bool,
 ) -> None:
     """Train the model or preset NAME and write its model folder."""
-    from ganatomy.registry import model_class, preset
+    from ganatomy.registry import preset, roles_of
     from ganatomy.tables import read_labelled_table, read_table
 
     recipe = preset(name).set(settings)
     import_tensorflow()
-    roles = model_class(recipe.model).roles
+    roles = roles_of(recipe)
     table = read_table(data, roles)
     # What is measured on are rows: what belongs to none is for training alone.
     rows = {

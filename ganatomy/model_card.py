@@ -25,7 +25,9 @@ def model_card(preset: Preset, facts: Mapping[str, Any]) -> str:
         preset.title + ".",
         "",
         f"- Task: {preset.task}",
-        f"- Model: `{preset.model}`",
+        f"- Model: `{preset.model}`"
+        if preset.model
+        else f"- Members: {', '.join(member.name for member in preset.members)}",
         f"- Paper: {preset.paper}",
         f"- Input: {preset.rank}D, {preset.preprocessing.get('size', 'any size')}",
         f"- Seed: {facts.get('seed', 'unknown')}",

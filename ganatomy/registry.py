@@ -9,13 +9,22 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from ganatomy.errors import WrongUse
 
@@ -50,8 +59,33 @@ class Training(BaseModel):
     jit_compile: bool = False
 
 
+class Member(BaseModel):
+    """One model of an ensemble.
+
+    Attributes:
+        preset: that it is trained from.
+        seed: another one for each member that is to be trained anew from the same preset.
+        set: settings of its own, by dotted path, as `Preset.set` takes them.
+        name: of its folder and in tables; the preset's, with the seed where it has one.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    preset: str
+    seed: NonNegativeInt = 0
+    set: dict[str, Any] = {}
+    name: str = Field(default="", pattern=r"^[\w.\-]*$")
+
+    @model_validator(mode="after")
+    def _named(self) -> Member:
+        self.name = self.name or self.preset + (f"-seed-{self.seed}" if self.seed else "")
+        return self
+
+
 class Preset(BaseModel):
     """A whole recipe: data, never code.
+
+    It has a model, or members: an ensemble trains each from a preset of its own, with the
+    ensemble's `training.holdout`, and takes nothing else of these sections.
 
     A file may say `like: NAME` and leave out the `SHARED` sections that are as in that preset of
     the same folder.
@@ -60,7 +94,8 @@ class Preset(BaseModel):
         name: what the command line calls it (the file's stem).
         title: one line.
         task: "detect", ...
-        model: import path `package.module:Class`.
+        model: import path `package.module:Class`; empty in an ensemble.
+        members: of an ensemble: names of presets, or `Member`s.
         rank: 2 or 3.
         roles: what each role of the table holds.
         paper: the reference.
@@ -76,22 +111,41 @@ class Preset(BaseModel):
     name: str
     title: str
     task: str
-    model: str
+    model: str = ""
+    members: list[Member] = []
     rank: Literal[2, 3]
     roles: dict[str, str]
     paper: str
     cost: str
     labels: str = "none"
-    preprocessing: dict[str, Any]
+    preprocessing: dict[str, Any] = {}
     postprocessing: dict[str, Any] = {}
     hyperparameters: dict[str, Any] = {}
     training: Training = Training()
+
+    @field_validator("members", mode="before")
+    @classmethod
+    def _by_name(cls, members: Any) -> Any:
+        if not isinstance(members, list):
+            return members
+        return [{"preset": one} if isinstance(one, str) else one for one in members]
+
+    @model_validator(mode="after")
+    def _one_or_several(self) -> Preset:
+        if bool(self.model) == bool(self.members):
+            raise ValueError("a preset has a model, or members")
+        names = [member.name for member in self.members]
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise ValueError(f"two members are called {min(twice)}: give one a name")
+        return self
 
     def set(self, assignments: Sequence[str]) -> Preset:
         """A copy with `key=value` settings; values are YAML.
 
         A key is a dotted path (`training.steps.adversarial`) or starts at a setting of one of
-        the sections (`batch_size`, `latent`, `term_weights.critic/penalty`).
+        the sections (`batch_size`, `latent`, `term_weights.critic/penalty`). An ensemble's are
+        `members` and `training.holdout`.
 
         Raises:
             PresetError: no such setting, or a value that does not fit.
@@ -103,10 +157,13 @@ class Preset(BaseModel):
             if not equals:
                 raise PresetError(f"--set {assignment}: expected key=value")
             path = key.split(".")
-            if path[0] not in sections:
+            if path == ["members"] and self.members:
+                pass
+            elif path[0] not in sections:
                 homes = [s for s in sections if path[0] in self._settings(s)]
                 if not homes:
                     known = sorted({name for s in sections for name in self._settings(s)})
+                    known += ["members"] if self.members else []
                     raise PresetError(
                         f"--set {key}: {self.name} has no such setting; it has {', '.join(known)}"
                     )
@@ -133,6 +190,8 @@ class Preset(BaseModel):
     def _settings(self, section: str) -> set[str]:
         """The settings that a section takes: those of its class, and those the preset holds."""
         present = getattr(self, section)
+        if self.members:
+            return {"holdout"} if section == "training" else set()
         if section == "training":
             return set(Training.model_fields)
         if section == "preprocessing":
@@ -214,13 +273,64 @@ def preset(name: str) -> Preset:
     return known[name]
 
 
+# What members must have in common, so that one scan is read, sliced and asked for once.
+ALIKE = ("rank", "channels", "voi", "orientation", "plane")
+
+
+def members(ensemble: Preset) -> dict[str, Preset]:
+    """The presets of an ensemble's members by name, their settings made.
+
+    Raises:
+        PresetError: one is no preset, an ensemble itself, or of another task or kind of scans.
+    """
+    from ganatomy.scans import Preprocessing
+
+    found: dict[str, Preset] = {}
+    kinds = {}
+    for member in ensemble.members:
+        base = preset(member.preset)
+        if base.members:
+            raise PresetError(f"{ensemble.name}: {base.name} is an ensemble, and no member of one")
+        # JSON is YAML.
+        own = base.set([f"{key}={json.dumps(value)}" for key, value in member.set.items()])
+        training = own.training.model_copy(update={"holdout": ensemble.training.holdout})
+        own = found[member.name] = own.model_copy(update={"training": training})
+        try:
+            seen = Preprocessing(**own.preprocessing)
+        except ValidationError as error:
+            line = error.errors()[0]["msg"]
+            raise PresetError(f"{member.name}: preprocessing: {line}") from error
+        kinds[member.name] = {name: getattr(seen, name) for name in ALIKE} | {
+            "task": own.task,
+            "roles": dict(roles_of(own)),
+        }
+    (first, kind), *others = kinds.items()
+    for name, other in others:
+        for key, value in other.items():
+            if value != kind[key]:
+                raise PresetError(
+                    f"{ensemble.name}: {key} is {kind[key]!r} for {first}, {value!r} for {name}"
+                )
+    if (ensemble.task, ensemble.rank) != (kind["task"], kind["rank"]):
+        raise PresetError(f"{ensemble.name}: its task and rank are not those of its members")
+    return found
+
+
+def roles_of(recipe: Preset) -> Mapping[str, str]:
+    """The roles of a preset's model, "joined" or "independent"; of an ensemble, its members'."""
+    if recipe.members:
+        return roles_of(next(iter(members(recipe).values())))
+    model: Any = model_class(recipe.model)
+    return model.roles
+
+
 def model_class(path: str) -> type:
     """The class of a model, by the import path of an installed preset.
 
     A configuration file cannot name any class: only what an installed package offers as a
     preset's model is imported.
     """
-    if path not in {known.model for known in presets().values()}:
+    if not path or path not in {known.model for known in presets().values()}:
         raise PresetError(f"no installed package offers the model {path!r}")
     module, _, name = path.partition(":")
     return getattr(importlib.import_module(module), name)

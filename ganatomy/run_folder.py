@@ -49,7 +49,8 @@ def open_folder(out: Path, identity: dict[str, Any], *, resume: bool) -> dict[st
         ArtifactError: it holds something else, another run, or this one and not `resume`.
     """
     file = out / "run.json"
-    names = {path.name for path in out.iterdir()} if out.exists() else set()
+    # An ensemble's members have folders of their own in it.
+    names = {path.name for path in out.rglob("*") if path.is_file()}
     stored = json.loads(file.read_text()) if file.exists() else None
     if stored is None and names:
         raise ArtifactError(
@@ -58,8 +59,9 @@ def open_folder(out: Path, identity: dict[str, Any], *, resume: bool) -> dict[st
     same = stored is not None and {k: stored.get(k) for k in identity} == identity
     if names <= UNTRAINED:
         if not same:
-            for name in names:
-                (out / name).unlink()
+            # What is in a folder before the folder itself.
+            for path in sorted(out.rglob("*"), reverse=True):
+                path.rmdir() if path.is_dir() else path.unlink()
             stored = None
     elif not same:
         raise ArtifactError(f"{out} holds another run: choose another --out")

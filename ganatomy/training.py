@@ -145,27 +145,30 @@ def fit(
     *,
     validation: Table | None = None,
     seed: int = 0,
-    strategy: str = "auto",
+    strategy: str | Strategy = "auto",
     resume: bool = False,
     experiment: str | None = None,
     register: str | None = None,
     log_images: bool = False,
     fpr: float = 0.05,
+    apart: Table | None = None,
 ) -> Any:
     """Train a preset and write the model folder.
 
     Args:
-        preset: with its overrides.
+        preset: with its overrides; an ensemble's members are trained one after another.
         table: healthy scans, or the rows that the model's roles need.
         out: the model folder; must be empty, or hold this very run where `resume`.
         validation: labelled scans to measure on.
         seed: of weights, order, noise and the split.
-        strategy: see `make_strategy`.
+        strategy: see `make_strategy`, or what it made.
         resume: go on from the checkpoint in `out`.
         experiment: of MLflow.
         register: name in MLflow's model registry.
         log_images: send pictures to the tracking server also where the scans are DICOM.
         fpr: share of healthy scans that the threshold lets be called abnormal.
+        apart: the scans to calibrate on, for a member of an ensemble, which has no controls; a
+            share of the table where None.
 
     Returns:
         The face of the task, e.g. an AnomalyScorer.
@@ -175,10 +178,28 @@ def fit(
         PresetError: a setting does not fit.
         TableError: too few scans, or none that can be read.
     """
-    where = make_strategy(strategy)
+    where = make_strategy(strategy) if isinstance(strategy, str) else strategy
+    if preset.members:
+        from ganatomy.ensemble_training import fit_members
+
+        return fit_members(
+            preset,
+            table,
+            Path(out),
+            validation=validation,
+            seed=seed,
+            strategy=where,
+            resume=resume,
+            experiment=experiment,
+            register=register,
+            log_images=log_images,
+            fpr=fpr,
+        )
     check_settings(preset, where.num_replicas_in_sync)
     chief = is_chief(where)
-    training, holdout = split(table, preset.training.holdout, seed)
+    training, holdout = (
+        split(table, preset.training.holdout, seed) if apart is None else (table, apart)
+    )
     # What can be wrong is said before scans are read, and then before hours of training.
     face_of = registry.face(preset.task)
     face_of.check(holdout, fpr, validation)
@@ -292,18 +313,22 @@ def fit(
         play()
         facts["training_seconds"] = round(time.monotonic() - began, 1)
         artifact = Artifact(preset, model, array.shape[1:], {}, facts)
-        face = face_of.from_training(artifact, preprocessing, training, holdout, fpr)
+        face = face_of.from_training(
+            artifact, preprocessing, training, holdout, fpr, controls=apart is None
+        )
         if validation is not None:
-            measures = face.evaluate(validation, out / "evaluation").measures
-            artifact.facts["measures"] = measures["measures"]
-            run.metrics(
-                {name: value["value"] for name, value in measures["measures"].items()},
-                int(model.step.numpy()),
-            )
+            measure(face, validation, out, run, int(model.step.numpy()))
         face.save(out)
         run.model(out, register)
     checkpoint.unlink(missing_ok=True)
     return face
+
+
+def measure(face: Any, validation: Table, out: Path, run: Run, step: int) -> None:
+    """Measure a face on labelled scans, for its model folder, its facts and its run."""
+    measures = face.evaluate(validation, out / "evaluation").measures
+    face.artifact_.facts["measures"] = measures["measures"]
+    run.metrics({name: value["value"] for name, value in measures["measures"].items()}, step)
 
 
 # The mean image that scans are aligned to is as good from this many scans as from all.

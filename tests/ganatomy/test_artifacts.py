@@ -43,7 +43,8 @@ def images(count=5):
 
 
 def test_every_model_there_is_is_saved_and_loaded():
-    assert {preset(name).model for name in SMALL} == {p.model for p in presets().values()}
+    single = {p.model for p in presets().values() if not p.members}
+    assert {preset(name).model for name in SMALL} == single
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -8,15 +8,34 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ganatomy.registry import Preset, PresetError, face, model_class, preset, presets, settings_of
+from ganatomy.registry import (
+    Preset,
+    PresetError,
+    face,
+    members,
+    model_class,
+    preset,
+    presets,
+    roles_of,
+    settings_of,
+)
 
 NAMES = sorted(presets())
+SINGLE = [name for name in NAMES if not preset(name).members]
 
 
 # Walked for every name ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sorted(set(NAMES) - set(SINGLE)))
+def test_an_ensemble_is_of_presets_that_suit_each_other(name):
+    found = preset(name)
+    assert min(map(len, (found.title, found.paper, found.cost)))
+    assert len(members(found)) == len(found.members)
+    assert set(found.roles) == set(roles_of(found))
+
+
+@pytest.mark.parametrize("name", SINGLE)
 def test_a_preset_is_whole(name):
     from ganatomy.batches import Augment
     from ganatomy.scans import Preprocessing
@@ -36,7 +55,7 @@ def test_a_preset_is_whole(name):
     assert set(found.postprocessing) <= set(face(found.task).settings)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SINGLE)
 def test_a_presets_settings_build_its_model_and_name_its_stages(name):
     from ganatomy.artifacts import build_model
     from ganatomy.scans import Preprocessing
