@@ -13,6 +13,7 @@ from anogan.ganomaly import GANomaly
 from anogan.latent_gan import LatentGAN
 from anogan.linear import Linear
 from anogan.patch_posterior import PatchPosterior
+from anogan.planted import Planted
 from anogan.variance_autoencoder import VarianceAutoencoder
 from ganatomy.batches import batches
 from ganatomy.training import train
@@ -45,6 +46,7 @@ def solved():
 
 
 MAKERS = {
+    "planted": lambda: rough(Planted(SHAPE, width=2, chunk=4)),
     "patch posterior": lambda: rough(
         PatchPosterior(SHAPE, patch=7, patches=2, latent=4, width=2, chunk=4)
     ),
