@@ -27,9 +27,9 @@ class Autoencoder(Detector):
         latent: length of the code.
         width: channels at the finest grid of encoder and decoder.
         network: "dcgan" (Radford 2016) or "residual" (Gulrajani 2017).
-        norm: normalisation in encoder and decoder: "layer", "batch" (mostly published), "instance" or
-            None. Statistics of a batch of healthy scans, all much alike, are none for others:
-            what trains well under "batch" may reconstruct badly alone.
+        norm: normalisation in encoder and decoder: "layer", "batch", "instance" or None. Most
+            publish "batch"; statistics of healthy scans, all much alike, are none for others, and
+            what trains well under it may reconstruct badly afterwards.
         restoration_steps: of the descent on the image; 0: the reconstruction is the counterpart.
         restoration_rate: its first step size, where an image's range is from -1 to 1.
         variation: λ, weight of the total variation of what a restoration removes, against the

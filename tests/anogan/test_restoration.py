@@ -49,9 +49,9 @@ def restored(scan, healthy, variation):
 
 
 def test_a_patch_is_removed_and_a_speck_stays():
-    healthy = np.zeros((1, 16, 16, 1), "float32")
+    healthy = np.zeros((2, 16, 16, 1), "float32")
     scan = healthy.copy()
-    scan[0, 3:9, 3:9] = 0.8
+    scan[0, 3:9, 3:9] = scan[1, 5:7, 5:7] = 0.8
     scan[0, 13, 13] = 0.8
     found = restored(scan, healthy, variation=0.5)
     removed = (scan - found)[0, ..., 0]
