@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from ganatomy.arguments import name_of, table_of, trained_face, trained_folder
 from ganatomy.printing import (
     numbered,
     print_differences,
@@ -187,13 +188,32 @@ def fit(
 @click.argument("scans", nargs=-1, required=True)
 @out_option
 @click.option("--maps/--no-maps", default=True, show_default=True, help="Write anomaly maps.")
+@click.option(
+    "--engine",
+    type=click.Choice(["process", "spark"]),
+    default="process",
+    show_default=True,
+    help="spark: an archive, on Spark's own master; scores.parquet and no maps.",
+)
 @plain_errors
-def score(model: str, scans: tuple[str, ...], out: Path, maps: bool) -> None:
+def score(model: str, scans: tuple[str, ...], out: Path, maps: bool, engine: str) -> None:
     """Score scans, folders of scans or tables; goes on where an interrupted run stopped."""
-    face, table = _face(model, "detect", "score"), _table(scans)
-    failed = face.score_to(table, out, maps=maps)
-    click.echo(f"scores: {out / 'scores.csv'}")
-    warn_of_unlike(unlike_of(out / "scores.csv", set(table.names)), "scans")
+    if engine == "spark":
+        from ganatomy.archive import SCORES, read_scores, score_archive
+
+        source, table = trained_folder(model, "detect", "score"), table_of(scans)
+        failed = score_archive(source, table, out)
+        written = out / SCORES
+        found = read_scores(out, ["scan", "unlike"])
+        names = set(table.names)
+        unlike = [u for n, u in zip(*found.values(), strict=True) if u is not None and n in names]
+    else:
+        face, table = trained_face(model, "detect", "score"), table_of(scans)
+        failed = face.score_to(table, out, maps=maps)
+        written = out / "scores.csv"
+        unlike = unlike_of(written, set(table.names))
+    click.echo(f"scores: {written}")
+    warn_of_unlike(unlike, "scans")
     if failed:
         for line in failed:
             click.echo(line, err=True)
@@ -212,7 +232,7 @@ def calibrate(model: str, data: tuple[str, ...], fpr: float, out: Path) -> None:
     from ganatomy.artifacts import refuse_full
 
     refuse_full(out)
-    face, table = _face(model, "detect", "calibrate"), _table(data)
+    face, table = trained_face(model, "detect", "calibrate"), table_of(data)
     before = face.threshold_
     unreadable = face.calibrate(table, fpr)
     face.save(out)
@@ -264,7 +284,7 @@ def evaluate(
     sources = [local_folder(model) for model in models]
     folders: list[Path | None] = [out]
     if len(models) > 1:
-        names = numbered(map(_name_of, models), "-{}")
+        names = numbered(map(name_of, models), "-{}")
         folders = [None if out is None else out / name for name in names]
         if out is not None:
             refuse_full(out, *names)
@@ -272,7 +292,7 @@ def evaluate(
         if folder is not None:
             refuse_full(folder, "measures.json")
     faces = [
-        _face(model, "detect", "evaluate", source)
+        trained_face(model, "detect", "evaluate", source)
         for model, source in zip(models, sources, strict=True)
     ]
     found = []
@@ -361,35 +381,6 @@ def ui(port: int) -> None:
     command = [sys.executable, "-m", "mlflow", "ui", "--port", str(port)]
     click.echo(f"http://127.0.0.1:{port}  ({store}); the first page may take half a minute")
     sys.exit(subprocess.call([*command, "--backend-store-uri", store]))
-
-
-def _face(model: str, task: str, verb: str, folder: Path | None = None) -> Any:
-    """The face of a trained model, refused where its task does not have the verb.
-
-    Args:
-        folder: where the model lies, should that be known already.
-    """
-    from ganatomy.artifacts import local_folder, read_config
-    from ganatomy.registry import face
-
-    folder = folder or local_folder(model)
-    own = read_config(folder)["preset"]["task"]
-    if own != task:
-        raise click.UsageError(f"{model} does {own}; {verb} is for models that {task}")
-    import_tensorflow()
-    return face(own).load(folder)
-
-
-def _table(scans: tuple[str, ...]) -> Any:
-    from ganatomy.tables import read_table
-
-    return read_table(scans, {"scan": "joined"})
-
-
-def _name_of(model: str) -> str:
-    """What a model's folder of results is called."""
-    path = Path(model)
-    return (path.resolve() if path.is_dir() else path).name or "model"
 
 
 if __name__ == "__main__":

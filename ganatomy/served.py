@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,13 @@ class ServedModel(PythonModel):
     """The MLflow model of a model folder; the folder's `model.py` names it."""
 
     def load_context(self, context: Any) -> None:
-        self._answers = Answers(context.artifacts["model"])
+        folder = context.artifacts["model"]
+        if os.environ.get("GANATOMY_ARCHIVE"):  # in a Spark worker of `ganatomy.archive`
+            from ganatomy.archived import answers_of
+
+            self._answers = answers_of(folder)
+        else:
+            self._answers = Answers(folder)
 
     # Of all annotations, MLflow takes a table's without drawing a signature from it.
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> Any:

@@ -101,6 +101,18 @@ def _read_file(
 def _read_folder(folder: Path, window: bool, max_pixels: int | None) -> Scan:
     from ganatomy.scans.dicom import read_dicom, read_series
 
+    files = series_files(folder)
+    if len(files) == 1:
+        return read_dicom(files[0], str(files[0]), window, max_pixels)
+    return read_series(folder, files, window, max_pixels)
+
+
+def series_files(folder: Path) -> list[Path]:
+    """The files of a folder that holds one DICOM series, sorted by name.
+
+    Raises:
+        ScanError: there are none, or one of them is not DICOM.
+    """
     files = [p for p in _entries(folder) if not _is_side_file(p)]
     if not files:
         raise ScanError(folder, "is an empty folder", "the slices of one DICOM series")
@@ -111,9 +123,7 @@ def _read_folder(folder: Path, window: bool, max_pixels: int | None) -> Scan:
     for file in files:
         if sniff(read_start(file)) != "dicom":
             raise ScanError(file, "is not DICOM", "nothing but the slices of one series")
-    if len(files) == 1:
-        return read_dicom(files[0], str(files[0]), window, max_pixels)
-    return read_series(folder, files, window, max_pixels)
+    return files
 
 
 def _entries(folder: Path) -> list[Path]:
