@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Sample data, so that the demo needs nothing but this folder.
 SAMPLES := samples/chest-xray
 
-.PHONY: help env demo test test-slow lint format bench parity clean
+.PHONY: help env spark demo test test-slow lint format bench parity clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,6 +20,9 @@ help:  ## list the targets
 	touch $@
 
 env: .venv/.built  ## build the environment in .venv
+
+spark: env  ## add Spark, for score --engine spark and its tests; it needs Java 17
+	$(BIN)/python -m pip install --quiet --no-compile --editable '.[dev,spark]'
 
 demo: env  ## train on the shipped healthy radiographs, score others, open the page
 	rm -rf demo
