@@ -14,13 +14,15 @@ import numpy as np
 from anogan.calibration import Calibration, look
 from anogan.detector import Findings
 from anogan.face import Face
-from anogan.finishing import control_presets, healthy_scores, trained_control
+from anogan.finishing import control_presets, healthy_judgements, trained_control
 from anogan.result import ABSENT, Result
 from anogan.scorer import AnomalyScorer
+from anogan.shortcuts import marks
 from anogan.standard_scores import StandardScores, left_out
 from ganatomy import artifacts
 from ganatomy.artifacts import Artifact, ArtifactError
 from ganatomy.errors import WrongUse
+from ganatomy.measures.pixels import HealthyPixels
 from ganatomy.registry import Preset
 from ganatomy.tables import Table
 
@@ -53,12 +55,7 @@ class JointResult(Result):
     @property
     def map(self) -> np.ndarray:
         """The mean of the members' maps, where one has seen the scan; NaN elsewhere."""
-        total = count = np.float64(0)
-        for part in self.parts:
-            own = part.map
-            seen = ~np.isnan(own)
-            total, count = total + np.where(seen, own, 0), count + seen
-        return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
+        return _mean_of_seen([part.map for part in self.parts])
 
 
 class Ensemble(Face):
@@ -151,7 +148,7 @@ class Ensemble(Face):
         )
         return self._compared(result)
 
-    def _look(self, result: Result) -> np.ndarray:
+    def look_of(self, result: Result) -> np.ndarray:
         """As one scorer's, with the alignment to every mean that members align to."""
         assert isinstance(result, JointResult)
         looks, known = [look(result.scan, result.prepared)], [result.prepared]
@@ -219,22 +216,41 @@ class Ensemble(Face):
         than a new one.
         """
         found: list[list[Findings]] = []
-        looks, seen = [], []
+        places, looks, marked = [], [], []
         for result in self.results(holdout.first):
             if isinstance(result, JointResult):
                 # What a score is made of; the pictures of all held-out scans would fill the memory.
                 found.append([p.findings._replace(reconstruction=None) for p in result.parts])
-                seen.append([look(part.scan, part.prepared) for part in result.parts])
-                looks.append(self._look(result))
+                places.append([part.prepared for part in result.parts])
+                looks.append(self.look_of(result))
+                marked.append(marks(result.scan))
         if not found:
             raise WrongUse("not one of the scans held out for calibration suits all members")
-        scores = []
-        members = list(self.members_.values())
-        for member, own, views in zip(
-            members, zip(*found, strict=True), zip(*seen, strict=True), strict=True
-        ):
-            scores.append(np.array(healthy_scores(member.postprocessing_, own)))
-            member.calibration_ = Calibration.of(scores[-1], np.stack(views), self.fpr)
-        self._references = [StandardScores(own) for own in scores]
-        joint = [math.fsum(told) / len(told) for told in zip(*map(left_out, scores), strict=True)]
-        self.calibration_ = Calibration.of(joint, np.stack(looks), self.fpr)
+        judged = [
+            healthy_judgements(member.postprocessing_.model_copy(), own)
+            for member, own in zip(self.members_.values(), zip(*found, strict=True), strict=True)
+        ]
+        scores, pixels = [], HealthyPixels()
+        for prepared, said in zip(places, zip(*judged, strict=True), strict=True):
+            scores.append([score for _, score in said])
+            pixels.add(
+                _mean_of_seen([p.back(maps) for p, (maps, _) in zip(prepared, said, strict=True)])
+            )
+        told = [left_out(own) for own in np.array(scores).T]
+        self.calibration_ = Calibration.of(
+            [math.fsum(one) / len(one) for one in zip(*told, strict=True)],
+            np.stack(looks),
+            self.fpr,
+            pixels=pixels,
+            marks=np.stack(marked),
+        )
+
+
+def _mean_of_seen(maps: Sequence[np.ndarray]) -> np.ndarray:
+    """The mean of maps [*grid] at each pixel over those that are not NaN there."""
+    total, count = np.zeros(maps[0].shape), np.zeros(maps[0].shape, int)
+    for one in maps:
+        seen = ~np.isnan(one)
+        total += np.where(seen, one, 0)
+        count += seen
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)

@@ -229,7 +229,7 @@ class Face(OutlierMixin, BaseEstimator):
             pixels.add(result.map)
             marked.append(marks(result.scan))
             scores.append(result.anomaly_score)
-            looks.append(self._look(result))
+            looks.append(self.look_of(result))
         self.calibration_ = Calibration.of(
             scores,
             np.array(looks),
@@ -239,7 +239,8 @@ class Face(OutlierMixin, BaseEstimator):
             marks=np.array(marked),
         )
 
-    def _look(self, result: Result) -> np.ndarray:
+    def look_of(self, result: Result) -> np.ndarray:
+        """What the calibration compares: how a scan looks before any network, [d]."""
         return look(result.scan, result.prepared)
 
     def _compared(self, result: Result) -> Result:
@@ -249,7 +250,7 @@ class Face(OutlierMixin, BaseEstimator):
             result.threshold = calibration.threshold
             result.p_value = float(calibration.p_value(np.array([result.anomaly_score]))[0])
             result.abnormal = result.anomaly_score > calibration.threshold
-            result.unlike = float(calibration.unlike(self._look(result)[None])[0])
+            result.unlike = float(calibration.unlike(self.look_of(result)[None])[0])
         return result
 
     @staticmethod
