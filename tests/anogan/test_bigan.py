@@ -151,8 +151,8 @@ def test_the_encoder_learns_to_invert_the_generator(stochastic):
         latent=1,
         width=8,
         stochastic=stochastic,
-        critic_norm=None,
         optimizers={name: {"learning_rate": 1e-3} for name in ("critic", "generator")},
+        averages={"generator": 0.98, "encoder": 0.98},
     )
     grey = np.random.default_rng(0).uniform(-0.8, 0.8, (256, 1, 1, 1)).astype("float32")
     healthy = np.tile(grey, (1, 8, 8, 1))
@@ -170,11 +170,11 @@ def test_the_encoder_learns_to_invert_the_generator(stochastic):
         )
 
     before = model.inspect(healthy[:64]).reconstruction.mean((1, 2, 3))
-    train(model, data, {"adversarial": 300}, every=300)
+    train(model, data, {"adversarial": 500}, every=500)
     after = model.inspect(healthy[:64]).reconstruction.mean((1, 2, 3))
     shade = grey[:64].ravel()
-    assert np.corrcoef(shade, after)[0, 1] > 0.8
-    assert np.abs(shade - after).mean() < 0.5 * np.abs(shade - before).mean()
+    assert np.corrcoef(shade, after)[0, 1] > 0.9
+    assert np.abs(shade - after).mean() < 0.6 * np.abs(shade - before).mean()
 
 
 def test_settings_that_make_no_game_are_refused():

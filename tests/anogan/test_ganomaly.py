@@ -86,7 +86,7 @@ def test_it_finds_an_opacity(draw_chest):
             seed=0,
         )
 
-    train(model, data, {"adversarial": 100}, every=1, callbacks=lambda: [Keep()])
+    train(model, data, {"adversarial": 200}, every=1, callbacks=lambda: [Keep()])
     terms = {"generator/features", "generator/image", "generator/code"}
     assert set(losses[0]) == terms | {"critic/adversarial"}
     before, after = (
@@ -98,7 +98,8 @@ def test_it_finds_an_opacity(draw_chest):
     changed = np.abs(ill - well)[..., 0] > 0.2
     more = found.residual - other.residual
     assert more[changed].mean() > 5 * np.abs(more[~changed].mean())
-    assert np.median(found.paper_score) > np.median(other.paper_score)
+    # The second encoder reads a healthy code back from the reconstruction, and no other.
+    assert np.median(found.paper_score) > 1.5 * np.median(other.paper_score)
 
 
 def test_pictures_of_training_are_pictures():
