@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -13,24 +12,31 @@ import numpy as np
 import pandas as pd
 
 from anogan.calibration import warn_of_unlike
+from anogan.examples import examples, write_examples
 from anogan.face import Face
+from anogan.pixel_evaluation import PixelEvaluation
 from anogan.result import Result
+from anogan.shortcuts import marks, shortcuts
 from ganatomy.artifacts import write_whole
 from ganatomy.measures.detection import detection_measures, paired_difference
-from ganatomy.tables import Table, TableError
+from ganatomy.scans import ScanError
+from ganatomy.tables import Table, TableError, with_masks
 
-# Pictures in the report are no larger than this.
-SIDE = 224
 # A column of a table is a grouping of its abnormal scans with no more kinds than this (an age or
 # an accession number is none), and a kind is measured with no fewer scans than this.
 KINDS, FEWEST = 12, 5
 
 
+# What measures.json calls the controls that come with a model.
+TITLES = {"linear": "linear control", "raw": "raw principal components"}
+
+
 class Evaluation(NamedTuple):
-    """measures.json and scores.csv of an evaluation."""
+    """measures.json and scores.csv of an evaluation, and maps against masks where there are any."""
 
     measures: dict[str, Any]
     scores: pd.DataFrame
+    pixels: PixelEvaluation | None = None
 
 
 def evaluate(
@@ -38,6 +44,7 @@ def evaluate(
     table: Table,
     folder: Path | None = None,
     *,
+    masks: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Measures of a calibrated scorer on labelled scans; written to a folder where one is given.
@@ -46,25 +53,38 @@ def evaluate(
     Intervals resample patients where the table knows them, otherwise scans. A control is measured
     without the scans that its own preprocessing refuses; `controls_left_out` counts them.
 
+    With masks, in the table or below a folder (see `with_masks`), `pixels` says how well the maps
+    fit them. A healthy scan without one has no lesion, an abnormal one is left out there; a scan
+    whose mask cannot be read or does not fit is left out there and stands in `failed`.
+
     Raises:
-        TableError: no labels, or only one kind of scan.
+        TableError: no labels, only one kind of scan, or masks that fit none.
 
     Warns:
         UnlikeScans: more than one healthy scan in twenty does not look like the calibration scans.
     """
     labels = check_labels(table)
+    if masks is not None:
+        table = with_masks(table, masks)
+    pixels = None
+    if table.mask is not None:
+        faces = {"": scorer, **scorer.controls_}
+        pixels = PixelEvaluation(table, {n: _pixel_threshold(face) for n, face in faces.items()})
     places, rows, others = [], [], {name: [] for name in scorer.controls_}
-    failures = []
+    looks, marked, failures = [], [], []
     results = scorer.results(table.first)
     done = 0
     for group in _groups(results, scorer.artifact_.model.chunk):
         good = [r for r in group if r.error is None]
+        beside = [{"": result} for result in good]
         for name, control in scorer.controls_.items():
-            for own in control.again(good, scorer) if good else ():
+            for own, seen in zip(control.again(good, scorer) if good else (), beside, strict=True):
                 others[name].append(np.nan if own.error is not None else own.anomaly_score)
+                seen[name] = own
         for result in good:
             for name, score in result.rivals.items():
                 others.setdefault(f"member {name}", []).append(score)
+        told = iter(beside)
         for result in group:
             place = done
             done += 1
@@ -72,6 +92,8 @@ def evaluate(
                 failures.append(str(result.error))
                 continue
             places.append(place)
+            looks.append(scorer.look_of(result))
+            marked.append(marks(result.scan))
             rows.append(
                 {
                     "scan": table.names[place],
@@ -80,12 +102,25 @@ def evaluate(
                     **columns(result),
                 }
             )
+            said = next(told)
+            if pixels is not None:
+                try:
+                    pixels.add(place, said)
+                except ScanError as error:
+                    failures.append(str(error))
         if progress is not None:
             progress(done, len(table))
     frame = pd.DataFrame(rows)
     if len({row["label"] for row in rows}) < 2:
         raise TableError("of the healthy or of the abnormal scans, not one could be read")
-    measures = measured(frame, others, scorer, table.patient is not None)
+    short = shortcuts(scorer.calibration_, np.array(looks), np.array(marked))
+    patients = table.patient is not None
+    measures = measured(frame, others, scorer, patients)
+    measures["shortcuts"] = {
+        name: _beside(frame, values, patients) for name, values in short.items()
+    }
+    if pixels is not None:
+        measures["pixels"] = pixels.measures(patients, TITLES)
     measures["extra"] = by_group(frame, table.groups.iloc[places]) if len(table.groups) else {}
     measures["failed"] = failures
     # Disease changes the look of a scan as well; the healthy ones tell of the source alone.
@@ -96,7 +131,7 @@ def evaluate(
         write_whole(folder / "measures.json", json.dumps(measures, indent=2))
         pictures, facts = examples(scorer, table, frame)
         write_examples(folder / "examples.npz", pictures, **facts)
-    return Evaluation(measures, frame)
+    return Evaluation(measures, frame, pixels)
 
 
 def check_labels(table: Table) -> np.ndarray:
@@ -138,18 +173,14 @@ def measured(
     for name, rival in rivals.items():
         if name == "paper score" and np.array_equal(rival, scores):
             continue
-        title = {"linear": "linear control", "raw": "raw principal components"}.get(name, name)
+        title = TITLES.get(name, name)
         rival = np.asarray(rival, float)
         seen = np.isfinite(rival)
         if not seen.all():
             left_out[title] = int((~seen).sum())
         if len(set(labels[seen])) < 2:
             continue
-        whose = None if groups is None else groups[seen]
-        own = detection_measures(labels[seen], rival[seen], groups=whose)
-        difference = paired_difference(labels[seen], scores[seen], rival[seen], groups=whose)
-        controls[title] = {key: value.to_dict() for key, value in own.items()}
-        controls[title]["auroc_difference"] = difference.to_dict()
+        controls[title] = _beside(frame.loc[seen], rival[seen], patients)
     return {
         "model": preset.model.partition(":")[2] or f"{len(preset.members)} models",
         "preset": preset.name,
@@ -163,6 +194,22 @@ def measured(
         "controls_left_out": left_out,
         "unlike_calibration": float(np.mean(frame["unlike"].to_numpy() > 1)),
     }
+
+
+def _beside(frame: pd.DataFrame, rival: np.ndarray, patients: bool) -> dict[str, Any]:
+    """Measures of another score of these scans, and how much better the model's AUROC is."""
+    labels, scores = frame["label"].to_numpy(), frame["anomaly_score"].to_numpy()
+    groups = frame["patient"].to_numpy(str) if patients else None
+    own = detection_measures(labels, rival, groups=groups)
+    difference = paired_difference(labels, scores, rival, groups=groups)
+    return {
+        **{key: value.to_dict() for key, value in own.items()},
+        "auroc_difference": difference.to_dict(),
+    }
+
+
+def _pixel_threshold(face: Face) -> float | None:
+    return face.calibration_.pixel_threshold if face.__sklearn_is_fitted__() else None
 
 
 def by_group(frame: pd.DataFrame, groups: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
@@ -198,91 +245,6 @@ def by_group(frame: pd.DataFrame, groups: pd.DataFrame) -> dict[str, list[dict[s
         if records:
             found[f"auroc_by_{column}"] = records
     return found
-
-
-def examples(
-    scorer: Face, table: Table, frame: pd.DataFrame
-) -> tuple[list[dict[str, np.ndarray]], dict[str, np.ndarray]]:
-    """Pictures, and names, scores and labels, of the highest, the lowest and the worst errors."""
-    order = frame.sort_values("anomaly_score")
-    sick = order["label"].to_numpy() == 1
-    names = order["scan"].to_numpy(str)
-    healthy, abnormal = names[~sick], names[sick]
-    groups = (abnormal[::-1][:5], healthy[:3], healthy[::-1][:4], abnormal[:4])
-    picked = list(dict.fromkeys(np.concatenate(groups)))
-    chosen = order.set_index("scan").loc[picked]
-    where = {name: place for place, name in enumerate(table.names)}
-    paths = [table.first[where[name]] for name in picked]
-    pictures = [picture(result) for result in scorer.results(paths)]
-    return pictures, {
-        "names": np.array(picked, str),
-        "score": chosen["anomaly_score"].to_numpy(float),
-        "label": chosen["label"].to_numpy(int),
-    }
-
-
-def write_examples(file: Path, pictures: list[dict[str, np.ndarray]], **facts: np.ndarray) -> None:
-    """Write pictures and what is known of each as examples.npz, whole or not at all."""
-    aside = file.with_name("part-" + file.name)
-    arrays = {
-        key: _stacked([one[key] for one in pictures], np.nan if key == "map" else -1.0)
-        for key in pictures[0]
-    }
-    np.savez_compressed(aside, allow_pickle=False, **facts, **arrays)
-    os.replace(aside, file)
-
-
-def _stacked(pictures: list[np.ndarray], fill: float) -> np.ndarray:
-    """Pictures in one array; those of small scans stay small, in the middle of a frame."""
-    frame = np.max([one.shape for one in pictures], axis=0)
-    framed = np.full((len(pictures), *frame), fill, np.float32)
-    for number, one in enumerate(pictures):
-        corner = (frame - one.shape) // 2
-        inside = (slice(c, c + n) for c, n in zip(corner, one.shape, strict=True))
-        framed[(number, *inside)] = one
-    return framed
-
-
-def picture(result: Result) -> dict[str, np.ndarray]:
-    """A result as flat pictures; of a volume, the slice that scores highest.
-
-    `input` and `map` are on the scan's own grid, fitted into a square of `SIDE`; `seen`,
-    `reconstruction` and `residual` are on the model's.
-    """
-    findings, prepared, scan = result.findings, result.prepared, result.scan
-    slice_ = int(np.argmax(result.slice_scores))
-    seen, image = prepared.samples[slice_].mean(-1), findings.reconstruction[slice_].mean(-1)
-    residual = findings.residual[slice_]
-    if seen.ndim == 3:
-        middle = int(np.argmax(np.abs(residual).mean((0, 1))))
-        seen, image, residual = seen[..., middle], image[..., middle], residual[..., middle]
-    own, overlay = scan.pixels.mean(-1), result.map
-    if own.ndim == 3:
-        best = int(np.argmax(np.nan_to_num(overlay).mean((0, 1))))
-        own, overlay = own[..., best], overlay[..., best]
-    low, high = np.percentile(own, [0.5, 99.5])
-    own = np.clip(2 * (own - low) / max(high - low, 1e-12) - 1, -1, 1)
-    return {
-        "input": _square(own, -1.0),
-        "map": _square(overlay, np.nan),
-        "seen": seen.astype(np.float32),
-        "reconstruction": image.astype(np.float32),
-        "residual": residual.astype(np.float32),
-    }
-
-
-def _square(image: np.ndarray, fill: float) -> np.ndarray:
-    """An image fitted into a square of `SIDE`, its proportions kept."""
-    from scipy.ndimage import affine_transform
-
-    longest = max(image.shape)
-    step = max(longest / SIDE, 1.0)
-    # Where an image is small its pixels stay pixels.
-    side = min(SIDE, longest)
-    offset: Any = [(n - 1) / 2 - step * (side - 1) / 2 for n in image.shape]
-    return affine_transform(
-        image, [step, step], offset, output_shape=(side, side), order=1, cval=fill
-    ).astype(np.float32)
 
 
 def _groups(results: Iterator[Result], size: int) -> Iterator[list[Result]]:

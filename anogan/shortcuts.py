@@ -48,7 +48,8 @@ def shortcuts(
         By name. The frame and the mean intensity are left out where a model was calibrated
         before they were kept, the alignment where it does not align.
     """
-    kept = calibration.looks
+    # An ensemble's looks hold the alignments of further members behind the first's.
+    kept = calibration.looks[:, : looks.shape[1]]
     pairs = {
         "image aspect": (kept[:, :1], looks[:, :1]),
         "exposure": (kept[:, EXPOSURE], looks[:, EXPOSURE]),

@@ -13,7 +13,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from anogan import AnomalyScorer
 from anogan.calibration import UnlikeScans
-from anogan.evaluation import SIDE, evaluate
+from anogan.evaluation import evaluate
+from anogan.examples import SIDE
 from ganatomy.report.tables import extra_tables
 from ganatomy.scans import Preprocessing
 from ganatomy.tables import Table, TableError, read_labelled_table, read_table

@@ -1,0 +1,102 @@
+"""The scans that a report shows, as flat pictures in examples.npz."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from anogan.face import Face
+from anogan.result import Result
+from ganatomy.tables import Table
+
+# Pictures in the report are no larger than this.
+SIDE = 224
+
+
+def examples(
+    scorer: Face, table: Table, frame: pd.DataFrame
+) -> tuple[list[dict[str, np.ndarray]], dict[str, np.ndarray]]:
+    """Pictures, and names, scores and labels, of the highest, the lowest and the worst errors."""
+    order = frame.sort_values("anomaly_score")
+    sick = order["label"].to_numpy() == 1
+    names = order["scan"].to_numpy(str)
+    healthy, abnormal = names[~sick], names[sick]
+    groups = (abnormal[::-1][:5], healthy[:3], healthy[::-1][:4], abnormal[:4])
+    picked = list(dict.fromkeys(np.concatenate(groups)))
+    chosen = order.set_index("scan").loc[picked]
+    where = {name: place for place, name in enumerate(table.names)}
+    paths = [table.first[where[name]] for name in picked]
+    pictures = [picture(result) for result in scorer.results(paths)]
+    return pictures, {
+        "names": np.array(picked, str),
+        "score": chosen["anomaly_score"].to_numpy(float),
+        "label": chosen["label"].to_numpy(int),
+    }
+
+
+def write_examples(file: Path, pictures: list[dict[str, np.ndarray]], **facts: np.ndarray) -> None:
+    """Write pictures and what is known of each as examples.npz, whole or not at all."""
+    aside = file.with_name("part-" + file.name)
+    arrays = {
+        key: _stacked([one[key] for one in pictures], np.nan if key == "map" else -1.0)
+        for key in pictures[0]
+    }
+    np.savez_compressed(aside, allow_pickle=False, **facts, **arrays)
+    os.replace(aside, file)
+
+
+def _stacked(pictures: list[np.ndarray], fill: float) -> np.ndarray:
+    """Pictures in one array; those of small scans stay small, in the middle of a frame."""
+    frame = np.max([one.shape for one in pictures], axis=0)
+    framed = np.full((len(pictures), *frame), fill, np.float32)
+    for number, one in enumerate(pictures):
+        corner = (frame - one.shape) // 2
+        inside = (slice(c, c + n) for c, n in zip(corner, one.shape, strict=True))
+        framed[(number, *inside)] = one
+    return framed
+
+
+def picture(result: Result) -> dict[str, np.ndarray]:
+    """A result as flat pictures; of a volume, the slice that scores highest.
+
+    `input` and `map` are on the scan's own grid, fitted into a square of `SIDE`; `seen`,
+    `reconstruction` and `residual` are on the model's.
+    """
+    findings, prepared, scan = result.findings, result.prepared, result.scan
+    slice_ = int(np.argmax(result.slice_scores))
+    seen, image = prepared.samples[slice_].mean(-1), findings.reconstruction[slice_].mean(-1)
+    residual = findings.residual[slice_]
+    if seen.ndim == 3:
+        middle = int(np.argmax(np.abs(residual).mean((0, 1))))
+        seen, image, residual = seen[..., middle], image[..., middle], residual[..., middle]
+    own, overlay = scan.pixels.mean(-1), result.map
+    if own.ndim == 3:
+        best = int(np.argmax(np.nan_to_num(overlay).mean((0, 1))))
+        own, overlay = own[..., best], overlay[..., best]
+    low, high = np.percentile(own, [0.5, 99.5])
+    own = np.clip(2 * (own - low) / max(high - low, 1e-12) - 1, -1, 1)
+    return {
+        "input": _square(own, -1.0),
+        "map": _square(overlay, np.nan),
+        "seen": seen.astype(np.float32),
+        "reconstruction": image.astype(np.float32),
+        "residual": residual.astype(np.float32),
+    }
+
+
+def _square(image: np.ndarray, fill: float) -> np.ndarray:
+    """An image fitted into a square of `SIDE`, its proportions kept."""
+    from scipy.ndimage import affine_transform
+
+    longest = max(image.shape)
+    step = max(longest / SIDE, 1.0)
+    # Where an image is small its pixels stay pixels.
+    side = min(SIDE, longest)
+    offset: Any = [(n - 1) / 2 - step * (side - 1) / 2 for n in image.shape]
+    return affine_transform(
+        image, [step, step], offset, output_shape=(side, side), order=1, cval=fill
+    ).astype(np.float32)
