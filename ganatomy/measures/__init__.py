@@ -24,6 +24,7 @@ from ganatomy.measures.pixels import (
     pixel_differences,
     pixel_measures,
 )
+from ganatomy.measures.planting import PlantedLesion, plant_lesion
 
 __all__ = [
     "FrocBand",
@@ -31,6 +32,7 @@ __all__ = [
     "Interval",
     "Marks",
     "PixelCounts",
+    "PlantedLesion",
     "RocBand",
     "SeedSummary",
     "detection_measures",
@@ -43,6 +45,7 @@ __all__ = [
     "pixel_counts",
     "pixel_differences",
     "pixel_measures",
+    "plant_lesion",
     "resample_weights",
     "roc_band",
     "summarise_seeds",
