@@ -17,6 +17,7 @@ from anogan.face import Face
 from anogan.pixel_evaluation import PixelEvaluation
 from anogan.result import Result
 from anogan.shortcuts import marks, shortcuts
+from anogan.volume_pictures import write_volumes
 from ganatomy.artifacts import write_whole
 from ganatomy.measures.detection import detection_measures, paired_difference
 from ganatomy.scans import ScanError
@@ -49,7 +50,7 @@ def evaluate(
 ) -> Evaluation:
     """Measures of a calibrated scorer on labelled scans; written to a folder where one is given.
 
-    The folder gets scores.csv, measures.json and, where the table has both kinds, examples.npz.
+    The folder gets scores.csv, measures.json, examples.npz and, of volumes, volumes.npz.
     Intervals resample patients where the table knows them, otherwise scans. A control is measured
     without the scans that its own preprocessing refuses; `controls_left_out` counts them.
 
@@ -131,6 +132,9 @@ def evaluate(
         write_whole(folder / "measures.json", json.dumps(measures, indent=2))
         pictures, facts = examples(scorer, table, frame)
         write_examples(folder / "examples.npz", pictures, **facts)
+        scored = dict(zip(frame["scan"], frame["anomaly_score"], strict=True))
+        paths = dict(zip(table.names, table.first, strict=True))
+        write_volumes(scorer, paths, scored, folder)
     return Evaluation(measures, frame, pixels)
 
 

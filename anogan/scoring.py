@@ -27,6 +27,7 @@ from anogan.score_rows import (
     whole_rows,
     write_worklist,
 )
+from anogan.volume_pictures import write_volumes
 from ganatomy.artifacts import ArtifactError, write_whole
 from ganatomy.progress import counter
 from ganatomy.scans import ScanError, write_map, write_mask
@@ -45,10 +46,11 @@ def score_to(scorer: Face, table: Table, folder: Path, *, maps: bool = True) -> 
     """Score a table into a folder.
 
     Writes scores.csv (a row a scan, in the table's order, each as soon as it is known), slices.csv
-    for volumes under a 2D model, worklist.csv (the most abnormal first), and examples.npz for the
-    report. With maps: maps/ (what came in decides the format: NIfTI, DICOM parametric map, picture
-    with an overlay); and where the model has a threshold of pixels lesions/ (masks of what lies
-    above it: NIfTI, DICOM segmentation, picture) and lesions.csv.
+    for volumes under a 2D model, worklist.csv (the most abnormal first), and for the report
+    examples.npz and, of volumes, volumes.npz. With maps: maps/ (what came in decides the format:
+    NIfTI, DICOM parametric map, picture with an overlay); and where the model has a threshold of
+    pixels lesions/ (masks of what lies above it: NIfTI, DICOM segmentation, picture) and
+    lesions.csv.
 
     A scan whose row has no error is not scored again; one that failed is tried again, and its new
     row comes last. A scan whose map cannot be written keeps its score and has the reason as its
@@ -80,6 +82,9 @@ def score_to(scorer: Face, table: Table, folder: Path, *, maps: bool = True) -> 
     write_worklist(folder / "worklist.csv", rows.values())
     finished = {name: rows[name] for name in inputs if name in rows}
     _write_examples(scorer, table, folder, finished)
+    scored = {n: float(row["anomaly_score"]) for n, row in finished.items() if row["anomaly_score"]}
+    paths = dict(zip(table.names, table.first, strict=True))
+    write_volumes(scorer, paths, scored, folder)
     return [row["error"] for row in finished.values() if row["error"]]
 
 
@@ -149,7 +154,7 @@ def _write_map(scorer: Face, folder: Path, stem: str, result: Result) -> tuple[s
         # scans show there.
         settings["high"] = HOTTEST
     array, scan = result.map, result.scan
-    pixel = getattr(scorer.calibration_, "pixel_threshold", None)
+    pixel = scorer.calibration_.pixel_threshold
     lesions = None
     if pixel is not None:
         few = max(1, round(SMALLEST_SHARE * array.size)) if scan.affine is None else 1

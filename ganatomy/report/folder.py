@@ -10,15 +10,20 @@ import numpy as np
 import pandas as pd
 
 from ganatomy.errors import WrongUse
+from ganatomy.report.volumes import Volumes, read_volumes
 
 SOUGHT = (
     "config.json",
     "scores.csv",
     "measures.json",
     "examples.npz",
+    "volumes.npz",
     "history.csv",
     "model_card.md",
 )
+# Columns of scores.csv that hold numbers.
+NUMBERS = {"anomaly_score", "p_value", "threshold", "paper_score", "unlike", "label"}
+NUMBERS |= {"lesions", "largest_ml"}
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,7 @@ class Findings:
     history: pd.DataFrame | None = None
     scores: pd.DataFrame | None = None
     examples: Examples | None = None
+    volumes: Volumes | None = None
 
 
 def read_folder(folder: str | Path) -> Findings:
@@ -82,6 +88,7 @@ def read_folder(folder: str | Path) -> Findings:
         "history": ("history.csv", _history),
         "scores": ("scores.csv", _scores),
         "examples": ("examples.npz", _examples),
+        "volumes": ("volumes.npz", read_volumes),
     }
     found: dict[str, Any] = {}
     for part, (name, reader) in read.items():
@@ -114,9 +121,7 @@ def _scores(path: Path) -> pd.DataFrame:
     for name in ("scan", "anomaly_score"):
         if name not in scores:
             raise ValueError(f"no column {name}")
-    for name in {"anomaly_score", "p_value", "threshold", "paper_score", "unlike", "label"} & set(
-        scores
-    ):
+    for name in NUMBERS & set(scores):
         scores[name] = pd.to_numeric(scores[name])
     if "abnormal" in scores:
         known = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}

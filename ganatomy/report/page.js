@@ -18,8 +18,23 @@ for (const all of document.querySelectorAll("[data-opacity-all]")) {
     }
   });
 }
+// Volumes: a slider moves the strips of slices behind the windows of its card.
+const showSlice = (slider) => {
+  const text = JSON.parse(slider.dataset.said)[slider.value];
+  slider.setAttribute("aria-valuetext", text);
+  slider.parentElement.querySelector("output").textContent = text;
+  for (const strip of slider.closest(".card").querySelectorAll("[data-strip]")) {
+    strip.setAttribute("y", -slider.value * strip.dataset.strip);
+  }
+};
+const slices = document.querySelectorAll("[data-slice]");
+for (const slider of slices) slider.addEventListener("input", () => showSlice(slider));
+
 // A browser that restores a form on reload moves the sliders without an event.
-for (const slider of document.querySelectorAll("input[type=range]")) setOpacity(slider);
+for (const slider of document.querySelectorAll("[data-opacity], [data-opacity-all]")) {
+  setOpacity(slider);
+}
+for (const slider of slices) showSlice(slider);
 
 // Tables: a heading's button sorts by its column, then turns the order round.
 for (const table of document.querySelectorAll("table.sortable")) {

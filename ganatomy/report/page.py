@@ -22,6 +22,7 @@ from ganatomy.report.tables import (
     training_curves,
     worklist_table,
 )
+from ganatomy.report.volumes import volume_cards
 from ganatomy.report.words import comparison, count, percent, verdict, worklist_verdict
 
 HERE = Path(__file__).parent
@@ -149,7 +150,10 @@ def _sections(findings: Findings, scored: Scored | None, rows: list[Row]) -> dic
     has_patients = scored is not None and scored.patients is not None
     resampled = "patients" if findings.measures.get("patients", has_patients) else "scans"
     shown: dict[str, Any] = dict.fromkeys(
-        ("measured", "distribution", "distribution_caption", "roc", "worklist", "cards", "curves")
+        (
+            *("measured", "distribution", "distribution_caption", "roc", "worklist", "cards"),
+            *("volumes", "curves"),
+        )
     )
     if rows:
         shown["measured"] = measures_table(rows, healthy, abnormal, resampled)
@@ -161,6 +165,8 @@ def _sections(findings: Findings, scored: Scored | None, rows: list[Row]) -> dic
             shown["roc"] = _roc(scored, rows[0]) if scored.both_classes else None
     if findings.examples is not None:
         shown["cards"] = example_cards(findings.examples, scored)
+    if findings.volumes is not None:
+        shown["volumes"] = volume_cards(findings.volumes, scored)
     if findings.history is not None:
         shown["curves"] = training_curves(findings.history)
     return {
@@ -177,6 +183,7 @@ def _contents(sections: dict[str, Any]) -> list[tuple[str, str]]:
         ("measures", "Measures", "measured"),
         ("scores", "Scores", "distribution"),
         ("examples", "Scans", "cards"),
+        ("volumes", "Volumes", "volumes"),
         ("worklist", "Worklist", "worklist"),
         ("extra", "Further measures", "extra"),
         ("training", "Training", "curves"),

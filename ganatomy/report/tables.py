@@ -104,6 +104,10 @@ def worklist_table(scored: Scored) -> dict[str, Any]:
         add("p", numbers("p_value", p_value), numeric=True)
     if some("unlike"):
         add("Unlike", numbers("unlike"), numeric=True)
+    if some("lesions"):
+        add("Lesions", numbers("lesions", "{:.0f}".format), numeric=True)
+    if some("largest_ml"):
+        add("Largest, ml", numbers("largest_ml"), numeric=True)
     if some("paper_score"):
         add("Paper’s score", numbers("paper_score"), numeric=True)
     n = len(scored)
