@@ -62,6 +62,8 @@ def control_presets(preset: Preset) -> dict[str, Preset]:
         "name": "linear",
         "title": "Principal components through the same pipeline",
         "model": control.model,
+        # Fitted on the first role alone, whatever else the model takes.
+        "roles": {role: preset.roles.get(role, what) for role, what in control.roles.items()},
         "paper": control.paper,
         "hyperparameters": control.hyperparameters,
         "postprocessing": {**preset.postprocessing, "score": "map"},

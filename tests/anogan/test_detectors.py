@@ -15,6 +15,7 @@ from anogan.linear import Linear
 from anogan.patch_posterior import PatchPosterior
 from anogan.planted import Planted
 from anogan.variance_autoencoder import VarianceAutoencoder
+from anogan.vagan import VAGAN
 from ganatomy.batches import batches
 from ganatomy.training import train
 
@@ -56,6 +57,7 @@ MAKERS = {
     ),
     "ganomaly": lambda: rough(GANomaly(SHAPE, **SMALL)),
     "variance autoencoder": lambda: rough(VarianceAutoencoder(SHAPE, **SMALL)),
+    "vagan": lambda: rough(VAGAN(SHAPE, width=2, chunk=4)),
     "linear": solved,
     "fanogan": lambda: rough(FAnoGAN(SHAPE, **SMALL)),
     "anogan": lambda: rough(AnoGAN(SHAPE, search_steps=15, restarts=2, search_rate=0.1, **SMALL)),

@@ -52,6 +52,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         "anogan.fanogan:FAnoGAN",
         {"critic_updates": 3, "averages": AVERAGES, "encoding": "izi_f"},
     ),
+    "vagan": ("anogan.vagan:VAGAN", {"critic_updates": 2, "averages": {"map": 0.9}}),
     "patch posterior": (
         "anogan.patch_posterior:PatchPosterior",
         {"patch": 7, "patches": 2, "spectral": True},
@@ -87,6 +88,7 @@ def play(case: str, strategy: Any) -> tuple[list[list[np.ndarray]], list[dict], 
     import keras
 
     from ganatomy.batches import Augment, batches
+    from ganatomy.registry import settings_of
     from ganatomy.training import train
 
     path, settings = CASES[case]
@@ -96,9 +98,15 @@ def play(case: str, strategy: Any) -> tuple[list[list[np.ndarray]], list[dict], 
     shape = (SIDE[network], SIDE[network], 1)
     with strategy.scope():
         keras.utils.set_random_seed(SEED)
-        model = kind(shape=shape, **SMALL, **settings)
+        small = {key: value for key, value in SMALL.items() if key in settings_of(kind)}
+        model = kind(shape=shape, **small, **settings)
     began = [np.array(v) for v in model.trainable_variables]
-    array = np.random.default_rng(0).uniform(-1, 1, (SAMPLES, *shape)).astype("float32")
+    # Roles of no row have another number of samples.
+    draw, counts = np.random.default_rng(0), range(SAMPLES, SAMPLES + 3 * len(model.roles), 3)
+    arrays = {
+        role: draw.uniform(-1, 1, (SAMPLES if how == "joined" else count, *shape)).astype("float32")
+        for (role, how), count in zip(model.roles.items(), counts, strict=True)
+    }
     losses: list[dict] = []
 
     class Keep(keras.callbacks.Callback):
@@ -107,7 +115,7 @@ def play(case: str, strategy: Any) -> tuple[list[list[np.ndarray]], list[dict], 
 
     def data(first, end, updates, noise):
         return batches(
-            {"scan": array},
+            arrays,
             noise,
             roles=model.roles,
             batch_size=BATCH,

@@ -25,8 +25,8 @@ from ganatomy.callbacks import History, Means, StopAtNaN
 from ganatomy.errors import WrongUse
 from ganatomy.scans import Preprocessing
 from ganatomy.settings import check_settings
-from ganatomy.tables import Table, TableError, read_table, split
-from ganatomy.training import check_same_step, fit, make_strategy
+from ganatomy.tables import Table, TableError, read_labelled_table, read_table, split
+from ganatomy.training import check_same_step, fit, identity_of, make_strategy
 from tests.ganatomy import training_worker
 from tests.ganatomy.replicas_worker import CASES
 
@@ -37,6 +37,7 @@ ALWAYS = (
     "anogan clipped",
     "fanogan",
     "patch posterior",
+    "vagan",
     "bigan",
     "ganomaly",
     "variance autoencoder",
@@ -427,6 +428,41 @@ def test_roles_without_a_whole_row_are_an_error(flat, plain):
     table = read_table([f"{role}={flat}/{role}/*.png" for role in PAIR], PAIR)
     with pytest.raises(TableError, match="no row has all its joined scans: scan, target"):
         prepare_table(table.rows(np.array([1, 3])), plain)
+
+
+def test_an_independent_role_goes_through_the_whole_of_fit(tmp_path, pictures, config_of):
+    roles = {"scan": "joined", "abnormal": "independent"}
+    sick = pictures.labelled / "abnormal"
+    table = read_table([f"scan={pictures.healthy}/*.png", f"abnormal={sick}/*.png"], roles)
+    preset = registry.preset("vagan-chest-xray").set(
+        [
+            *("size=[8,8]", "equalise=null", "width=2", "optimizers={}", "batch_size=8", "every=2"),
+            *("training.steps={critic: 2, adversarial: 4}", "training.holdout=0.4"),
+        ]
+    )
+    out = tmp_path / "model"
+    validation = read_labelled_table([str(pictures.labelled)], {"scan": "joined"})
+    face = fit(preset, table, out, validation=validation, fpr=0.1)
+    assert {"critic/penalty", "map/size"} <= set(history(out)[-1])
+    data = config_of(out)["data"]
+    assert data["roles"] == {
+        "scan": {"scans": 36, "samples": 36, "held_out": 24},
+        "abnormal": {"scans": 8, "samples": 8, "held_out": 6},
+    }
+    # Healthy scans alone set the threshold; the card and both fingerprints know of the others.
+    assert len(face.calibration_.scores) == 24
+    assert "- abnormal: 8 scans (8 samples), 6 held out" in (out / "model_card.md").read_text()
+    assert "image labels" in (out / "model_card.md").read_text()
+    healthy = prepare_table(split(table, 0.4, 0)[0], face.preprocessing_)[1]["scan"]
+    assert data["fingerprint"] != healthy.fingerprint
+    assert list(face.controls_["linear"].artifact_.preset.roles) == ["scan"]
+    other = read_table([f"scan={pictures.healthy}/*.png", f"abnormal={sick}/20*.png"], roles)
+    assert identity_of(preset, other, 0) != identity_of(preset, table, 0)
+    moved = Table(
+        {"scan": table.first[:-1], "abnormal": [table.first[-1], *table.paths["abnormal"]]},
+        table.names[:-1],
+    )
+    assert identity_of(preset, moved, 0) != identity_of(preset, table, 0)
 
 
 # Reports ------------------------------------------------------------------------------------
