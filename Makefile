@@ -50,7 +50,7 @@ format: env  ## put the code into the house's style
 	$(BIN)/ruff format .
 
 bench: env  ## speed beside what a user would pick instead; results in docs/benchmarks
-	$(BIN)/python -m pip install --quiet --no-compile --editable '.[dev,bench]'
+	$(BIN)/python -m pip install --quiet --no-compile --editable '.[dev,bench,spark]'
 	$(BIN)/python -m benchmarks
 
 .venv-parity/.built: benchmarks/parity/requirements.txt
