@@ -10,7 +10,7 @@ import sys
 
 from benchmarks import harness
 
-NAMES = ("latent_fit", "fanogan_torch", "input_pipeline", "startup", "serving")
+NAMES = ("latent_fit", "fanogan_torch", "input_pipeline", "startup", "serving", "archive")
 
 
 def main() -> int:
