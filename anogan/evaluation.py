@@ -56,7 +56,7 @@ def evaluate(
 
     With masks, in the table or below a folder (see `with_masks`), `pixels` says how well the maps
     fit them. A healthy scan without one has no lesion, an abnormal one is left out there; a scan
-    whose mask cannot be read or does not fit is left out there and stands in `failed`.
+    whose mask cannot be read or does not fit is left out there, and `refused` says why.
 
     Raises:
         TableError: no labels, only one kind of scan, or masks that fit none.
@@ -108,7 +108,7 @@ def evaluate(
                 try:
                     pixels.add(place, said)
                 except ScanError as error:
-                    failures.append(str(error))
+                    pixels.refused.append(str(error))
         if progress is not None:
             progress(done, len(table))
     frame = pd.DataFrame(rows)
@@ -193,6 +193,7 @@ def measured(
         "patients": patients,
         "threshold": scorer.threshold_ if np.isfinite(scorer.threshold_) else None,
         "fpr": scorer.calibration_.fpr,
+        "pixel_fpr": scorer.calibration_.pixel_fpr,
         "measures": {key: value.to_dict() for key, value in found.items()},
         "controls": controls,
         "controls_left_out": left_out,

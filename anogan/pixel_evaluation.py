@@ -73,11 +73,7 @@ class PixelEvaluation:
         Raises:
             ScanError: its mask cannot be read or does not fit it.
         """
-        try:
-            truth = self._truth(place, results[""].scan)
-        except ScanError as error:
-            self.refused.append(str(error))
-            raise
+        truth = self._truth(place, results[""].scan)
         if truth is None:
             self.unmasked += 1
             return
@@ -121,7 +117,7 @@ class PixelEvaluation:
             "n_with_lesions": sick,
             "n_lesions": sum(one.lesions for one in marks),
             "unmasked": self.unmasked,
-            "patients": patients,
+            "refused": self.refused,
             "threshold": own.threshold,
             "measures": _written(pixel_measures(counts, groups)),
             "lesion_sensitivity": _written(froc_measures(marks, groups)),
@@ -132,6 +128,11 @@ class PixelEvaluation:
                 if name and any(one.lesions for one in control.marks.values())
             },
         }
+
+    def minus(self, other: PixelEvaluation) -> dict[str, Interval]:
+        """The measures of this model minus those of another, as `differences` has them."""
+        known = self.table.patient is not None
+        return differences(self.found[""], other.found[""], self.patients, known)
 
     def _control(self, name: str, patients: bool) -> dict[str, Any]:
         control = self.found[name]

@@ -19,6 +19,7 @@ from ganatomy.printing import (
     numbered,
     print_differences,
     print_measures,
+    read_failures,
     read_measures,
     summarise_seeds,
     unlike_of,
@@ -225,16 +226,17 @@ def score(model: str, scans: tuple[str, ...], out: Path, maps: bool, engine: str
 @model_argument
 @click.option("--data", multiple=True, required=True, help="Healthy scans of this site.")
 @click.option("--fpr", default=0.05, show_default=True, help="Healthy scans called abnormal.")
+@click.option("--pixel-fpr", default=0.01, show_default=True, help="Of a healthy scan's pixels.")
 @out_option
 @plain_errors
-def calibrate(model: str, data: tuple[str, ...], fpr: float, out: Path) -> None:
-    """Set a new threshold for another site's scanner, without training."""
+def calibrate(model: str, data: tuple[str, ...], fpr: float, pixel_fpr: float, out: Path) -> None:
+    """Set new thresholds for another site's scanner, without training."""
     from ganatomy.artifacts import refuse_full
 
     refuse_full(out)
     face, table = trained_face(model, "detect", "calibrate"), table_of(data)
     before = face.threshold_
-    unreadable = face.calibrate(table, fpr)
+    unreadable = face.calibrate(table, fpr, pixel_fpr)
     face.save(out)
     used = len(table) - len(unreadable)
     click.echo(f"threshold {before:.4g} -> {face.threshold_:.4g} from {used} healthy scans")
@@ -251,6 +253,11 @@ def calibrate(model: str, data: tuple[str, ...], fpr: float, out: Path) -> None:
 @click.option("--normal", type=click.Path(path_type=Path, exists=True), help="Healthy scans.")
 @click.option("--abnormal", type=click.Path(path_type=Path, exists=True), help="Abnormal scans.")
 @click.option(
+    "--masks",
+    type=click.Path(path_type=Path),
+    help="Masks, each called as its scan; or a column 'mask' of the CSV.",
+)
+@click.option(
     "--json",
     "json_file",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -263,6 +270,7 @@ def evaluate(
     data: tuple[str, ...],
     normal: Path | None,
     abnormal: Path | None,
+    masks: Path | None,
     json_file: Path | None,
     out: Path | None,
 ) -> None:
@@ -270,7 +278,7 @@ def evaluate(
     import shutil
 
     from ganatomy.artifacts import local_folder, refuse_full
-    from ganatomy.tables import read_labelled_table, table_of_two
+    from ganatomy.tables import read_labelled_table, table_of_two, with_masks
 
     roles = {"scan": "joined"}
     if normal is not None and abnormal is not None and not data:
@@ -279,6 +287,8 @@ def evaluate(
         table = read_labelled_table(data, roles)
     else:
         raise click.UsageError("give --data, or both --normal and --abnormal")
+    if masks is not None:
+        table = with_masks(table, masks)
     if json_file is not None and not json_file.parent.is_dir():
         raise click.UsageError(f"--json {json_file}: no such folder {json_file.parent}")
     sources = [local_folder(model) for model in models]
@@ -316,7 +326,7 @@ def evaluate(
             scores.loc[scores["label"] == 0, "unlike"],
             "healthy scans" if len(models) == 1 else f"healthy scans of {label}",
         )
-    failed = [line for _, one in measures for line in one["failed"]]
+    failed = [line for _, one in measures for line in read_failures(one)]
     for line in dict.fromkeys(failed):
         click.echo(line, err=True)
     if failed:

@@ -44,12 +44,32 @@ def print_measures(found: Iterable[tuple[str, dict]]) -> None:
                 f"  {key.replace('_', ' '):<20} {value['value']:.3f} "
                 f"({value['low']:.3f} to {value['high']:.3f})"
             )
-        for control, values in measures["controls"].items():
+        for control, values in {**measures["controls"], **measures.get("shortcuts", {})}.items():
             gain = values["auroc_difference"]
             click.echo(
                 f"  {control:<26} AUROC {values['auroc']['value']:.3f}, the model "
                 f"{gain['value']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f})"
             )
+        if "pixels" in measures:
+            _print_pixels(measures["pixels"])
+
+
+def _print_pixels(pixels: dict[str, Any]) -> None:
+    click.echo(
+        f"  masks: {pixels['n_lesions']} lesions in {pixels['n_with_lesions']} of "
+        f"{pixels['n_scans']} scans"
+        + (f"; {pixels['unmasked']} abnormal without a mask left out" * bool(pixels["unmasked"]))
+    )
+    lesions = {
+        f"lesions found, {rate} fp/scan" if rate != "mean" else "lesions found, mean": value
+        for rate, value in pixels["lesion_sensitivity"].items()
+        if rate in ("mean", "1")
+    }
+    for key, value in {**pixels["measures"], **lesions}.items():
+        click.echo(
+            f"  {key.replace('_', ' '):<26} {value['value']:.3f} "
+            f"({value['low']:.3f} to {value['high']:.3f})"
+        )
 
 
 def print_differences(found: list[tuple[str, Any]]) -> None:
@@ -68,6 +88,12 @@ def print_differences(found: list[tuple[str, Any]]) -> None:
         click.echo(
             f"AUROC of {first} minus {name}: {gap.value:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})"
         )
+        if one.pixels is not None and other.pixels is not None:
+            for measure, gap in one.pixels.minus(other.pixels).items():
+                click.echo(
+                    f"{measure.replace('_', ' ')} of {first} minus {name}: {gap.value:+.3f} "
+                    f"({gap.low:+.3f} to {gap.high:+.3f})"
+                )
 
 
 def summarise_seeds(measured: list[dict[str, float]], out: Path) -> None:
@@ -93,6 +119,11 @@ def numbered(names: Iterable[str], mark: str) -> list[str]:
             candidate = name + mark.format(number)
         unique.append(candidate)
     return unique
+
+
+def read_failures(measures: dict[str, Any]) -> list[str]:
+    """Why scans have no score, and why masks could not be used, a line each."""
+    return [*measures["failed"], *measures.get("pixels", {}).get("refused", [])]
 
 
 def read_measures(folder: Path) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 from markupsafe import Markup, escape
 
-from ganatomy.measures import Interval, RocBand
+from ganatomy.measures import FrocBand, Interval, RocBand
 from ganatomy.report.words import count, decimal, number, percent
 
 
@@ -130,6 +130,40 @@ def roc(band: RocBand, auroc: Interval, point: tuple[float, float] | None) -> Ma
         ' rotate(-90)">abnormal found</text>'
     )
     return _svg(width, height, told + ".", drawn)
+
+
+def froc(band: FrocBand) -> Markup:
+    """The free-response curve with its 95 % band; false positives a scan by their logarithm."""
+    width, height, left, right, top, bottom = 480, 330, 66, 22, 12, 52
+    scale = _axis(np.log2(band.rate[0]), np.log2(band.rate[-1]), left, width - right)
+    y = _axis(0, 1, height - bottom, top)
+    at = [scale(np.log2(rate)) for rate in band.rate]
+    drawn = []
+    for tick in (0, 0.25, 0.5, 0.75, 1):
+        drawn.append(_line(left, y(tick), width - right, y(tick), "grid"))
+        drawn.append(_text(left - 6, y(tick) + 4, f"{100 * tick:.0f} %", "tick", "end"))
+    names = {0.125: "1/8", 0.25: "1/4", 0.5: "1/2", 1: "1", 2: "2", 4: "4", 8: "8"}
+    for rate, name in names.items():
+        x = scale(np.log2(rate))
+        drawn.append(_line(x, top, x, height - bottom, "grid"))
+        drawn.append(_text(x, height - bottom + 18, name, "tick", "middle"))
+    upper = [(x, y(value)) for x, value in zip(at, band.high, strict=True)]
+    lower = [(x, y(value)) for x, value in zip(at[::-1], band.low[::-1], strict=True)]
+    drawn.append(f'<polygon class="band" points="{_points(upper + lower)}"/>')
+    curve = [(x, y(value)) for x, value in zip(at, band.sensitivity, strict=True)]
+    drawn.append(f'<polyline class="curve" points="{_points(curve)}"/>')
+    middle = (left + width - right) / 2
+    drawn.append(_text(middle, height - 10, "false positives a scan", "tick", "middle"))
+    drawn.append(
+        f'<text class="tick" text-anchor="middle" transform="translate(14 {y(0.5):.1f})'
+        ' rotate(-90)">lesions found</text>'
+    )
+    ends = [percent(band.sensitivity[place]) for place in (0, -1)]
+    told = (
+        f"Free-response curve with its 95 % band: {ends[0]} of the lesions are found at "
+        f"{number(band.rate[0])} false positives a scan, {ends[1]} at {number(band.rate[-1])}."
+    )
+    return _svg(width, height, told, drawn)
 
 
 def interval_mark(measured: Interval, low: float, high: float) -> Markup:

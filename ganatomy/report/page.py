@@ -14,6 +14,7 @@ from ganatomy.report.card import render_card
 from ganatomy.report.cards import example_cards
 from ganatomy.report.figures import distribution, roc
 from ganatomy.report.folder import Findings, read_folder
+from ganatomy.report.pixels import pixel_section
 from ganatomy.report.scored import Row, Scored, gather_scores, measured_rows
 from ganatomy.report.tables import (
     extra_tables,
@@ -156,7 +157,8 @@ def _sections(findings: Findings, scored: Scored | None, rows: list[Row]) -> dic
         )
     )
     if rows:
-        shown["measured"] = measures_table(rows, healthy, abnormal, resampled)
+        left_out = findings.measures.get("controls_left_out")
+        shown["measured"] = measures_table(rows, healthy, abnormal, resampled, left_out)
     if scored is not None:
         shown["distribution"] = distribution(scored.scores, scored.labels, scored.threshold)
         shown["distribution_caption"] = _distribution_caption(scored)
@@ -172,6 +174,9 @@ def _sections(findings: Findings, scored: Scored | None, rows: list[Row]) -> dic
     return {
         **shown,
         "resampled": resampled,
+        "pixels": pixel_section(
+            findings.measures.get("pixels"), resampled, findings.measures.get("pixel_fpr")
+        ),
         "extra": extra_tables(findings.measures.get("extra")),
         "card_html": render_card(findings.card),
         "settings": settings_table(findings.config) if findings.config else None,
@@ -182,6 +187,7 @@ def _contents(sections: dict[str, Any]) -> list[tuple[str, str]]:
     places = (
         ("measures", "Measures", "measured"),
         ("scores", "Scores", "distribution"),
+        ("pixels", "Lesions", "pixels"),
         ("examples", "Scans", "cards"),
         ("volumes", "Volumes", "volumes"),
         ("worklist", "Worklist", "worklist"),

@@ -78,7 +78,7 @@ class Row:
 
 
 def measured_rows(findings: Findings, scored: Scored | None) -> list[Row]:
-    """The model first, then every control; measured here where the folder only has scores."""
+    """The model first, then controls and shortcuts; measured here where there are only scores."""
     record = findings.measures
     model = _intervals(record.get("measures"))
     if not model and scored is not None and scored.labels is not None and scored.both_classes:
@@ -88,8 +88,11 @@ def measured_rows(findings: Findings, scored: Scored | None) -> list[Row]:
     if not model:
         return []
     rows = [Row("This model", model)]
-    controls = record.get("controls")
-    for name, measures in controls.items() if isinstance(controls, dict) else ():
+    rivals: dict[str, object] = {}
+    for kind in ("controls", "shortcuts"):
+        own = record.get(kind)
+        rivals |= own if isinstance(own, dict) else {}
+    for name, measures in rivals.items():
         held = _intervals(measures)
         difference = held.pop("auroc_difference", None)
         rows.append(Row(name, held, difference))

@@ -9,7 +9,16 @@ import pandas as pd
 
 from ganatomy.report.figures import interval_mark, training_curve
 from ganatomy.report.scored import Row, Scored
-from ganatomy.report.words import as_interval, decimal, interval, number, p_value, signed, title
+from ganatomy.report.words import (
+    as_interval,
+    count,
+    decimal,
+    interval,
+    number,
+    p_value,
+    signed,
+    title,
+)
 
 WORKLIST = 200
 EXPLAINED = {
@@ -21,8 +30,22 @@ EXPLAINED = {
 }
 
 
-def measures_table(rows: Sequence[Row], n_healthy: int, n_abnormal: int, resampled: str) -> dict:
-    """Every score with its measures, the model's first."""
+def measures_table(
+    rows: Sequence[Row],
+    n_healthy: int,
+    n_abnormal: int,
+    resampled: str,
+    left_out: Mapping[str, int] | None = None,
+) -> dict:
+    """Every score with its measures, the model's first.
+
+    Args:
+        rows: the model and what it is compared with.
+        n_healthy: how many healthy scans were measured.
+        n_abnormal: how many abnormal ones.
+        resampled: patients or scans.
+        left_out: how many of the scans a control refused, by its name.
+    """
     present = {name for row in rows for name in row.measures}
     first = ["auroc", "average_precision", "sensitivity", "specificity"]
     names = [n for n in first if n in present] + sorted(present - set(first))
@@ -49,6 +72,15 @@ def measures_table(rows: Sequence[Row], n_healthy: int, n_abnormal: int, resampl
     prevalence = decimal(n_abnormal / max(n_healthy + n_abnormal, 1))
     if differences:
         explained.append("The last column is this model's AUROC minus the row's.")
+    if any(row.name.endswith(" alone") for row in rows):
+        explained.append(
+            "Rows that end in “alone” are shortcuts, which look at no anatomy: how far a scan’s "
+            "brightness, frame, aspect or alignment is from that of the healthy scans that set "
+            "the threshold."
+        )
+    for name, few in (left_out or {}).items():
+        refused = f"{count(few, 'scan')} that its own preprocessing refuses"
+        explained.append(f"The row “{name}” is without {refused}.")
     explained.append(f"Intervals hold 95 % of the values over resampled {resampled}.")
     return {
         "columns": columns + (["Model’s gain"] if differences else []),

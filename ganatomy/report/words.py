@@ -12,6 +12,12 @@ TITLES = {
     "average_precision": "Average precision",
     "sensitivity": "Sensitivity",
     "specificity": "Specificity",
+    "pixel_auroc": "Pixel AUROC",
+    "dice": "Dice at the threshold",
+    "dice_a_scan": "Mean Dice of a scan there",
+    "pixel_sensitivity": "Lesion pixels found",
+    "pixel_specificity": "Other pixels passed",
+    "best_dice_oracle": "Best Dice (oracle)",
 }
 
 

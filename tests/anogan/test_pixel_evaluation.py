@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from anogan import AnomalyScorer
 from anogan.calibration import Calibration
 from anogan.evaluation import evaluate
-from anogan.pixel_evaluation import differences, read_mask
+from anogan.pixel_evaluation import read_mask
 from ganatomy.measures import froc_measures
 from ganatomy.scans import Scan, ScanError, read_scan
 from ganatomy.tables import TableError, read_labelled_table, with_masks
@@ -114,7 +114,7 @@ def test_two_models_differ_on_the_scans_of_both(found, scorer, table, planted):
     half = evaluate(scorer, table.rows(np.arange(4, 14)), masks=planted / "masks").pixels
     half.found[""].marks.pop(table.names[4])
     half.found[""].counts.pop(table.names[4])
-    gap = differences(one.found[""], half.found[""], one.patients, known=False)
+    gap = one.minus(half)
     assert gap["dice"].value == gap["lesion_sensitivity"].value == 0
 
 
@@ -147,7 +147,8 @@ def test_a_mask_that_does_not_fit_is_named_and_the_rest_is_measured(
     found = evaluate(scorer, table, masks=tmp_path).measures
     assert found["pixels"]["n_with_lesions"] == 3
     assert found["n_abnormal"] == COUNT  # its score is measured all the same
-    lines = found["failed"]
+    assert found["failed"] == []
+    lines = found["pixels"]["refused"]
     assert [Path(line.partition(":")[0]).name for line in lines] == ["0.png", "3.png", "4.png"]
     assert "labelled healthy" in lines[0]
     assert "has 9 × 9 pixels; expected the 40 × 40 of" in lines[1]

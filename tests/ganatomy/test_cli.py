@@ -223,6 +223,32 @@ def test_evaluate_lays_models_side_by_side(quick_model, pictures, tmp_path):
     assert not (tmp_path / "late").exists(), "measured first, and refused afterwards"
 
 
+def test_evaluate_lays_maps_beside_masks(quick_model, pictures, tmp_path):
+    for file in (pictures.labelled / "abnormal").iterdir():
+        mask = np.zeros((48, 48), np.uint8)
+        mask[18:30, 8:40] = 255  # about where the made opacities lie
+        Image.fromarray(mask).save(tmp_path / file.name)
+    data, masks = pictures.labelled, tmp_path
+    result = run(
+        *("evaluate", quick_model, quick_model, "--data", data, "--masks", masks),
+        *("--out", tmp_path / "out", "--json", tmp_path / "m.json"),
+    )
+    assert result.exit_code == 0, result.output
+    assert "masks: 14 lesions in 14 of 28 scans" in result.output
+    assert "best dice oracle" in result.output
+    assert "outer frame alone" in result.output
+    assert "lesion sensitivity of" in result.output
+    assert "+0.000 (+0.000 to +0.000)" in result.output
+    written = json.loads((tmp_path / "m.json").read_text())[str(quick_model)]
+    assert written["pixels"]["measures"]["dice"]["value"] > 0
+    folder = next((tmp_path / "out").iterdir())
+    page = run("report", folder, "--out", tmp_path / "page.html")
+    assert page.exit_code == 0
+    html = (tmp_path / "page.html").read_text()
+    assert "Lesions found" in html
+    assert "outer frame alone" in html
+
+
 def test_the_difference_of_two_models_is_of_the_scans_that_both_could_read(capsys):
     import pandas as pd
 
