@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from anogan.aae import AdversarialAutoencoder
 from anogan.anogan import AnoGAN
 from anogan.bigan import BiGAN
 from anogan.fanogan import FAnoGAN
@@ -14,8 +15,10 @@ from anogan.latent_gan import LatentGAN
 from anogan.linear import Linear
 from anogan.patch_posterior import PatchPosterior
 from anogan.planted import Planted
-from anogan.variance_autoencoder import VarianceAutoencoder
+from anogan.vae import VAE
+from anogan.vaegan import VAEGAN
 from anogan.vagan import VAGAN
+from anogan.variance_autoencoder import VarianceAutoencoder
 from ganatomy.batches import batches
 from ganatomy.training import train
 
@@ -58,6 +61,12 @@ MAKERS = {
     "ganomaly": lambda: rough(GANomaly(SHAPE, **SMALL)),
     "variance autoencoder": lambda: rough(VarianceAutoencoder(SHAPE, **SMALL)),
     "vagan": lambda: rough(VAGAN(SHAPE, width=2, chunk=4)),
+    "aae": lambda: rough(AdversarialAutoencoder(SHAPE, **SMALL)),
+    "vae": lambda: rough(VAE(SHAPE, network="residual", norm="batch", **SMALL)),
+    "vae, restored": lambda: rough(
+        VAE(SHAPE, restoration_steps=10, restoration_rate=0.1, variation=0.2, **SMALL)
+    ),
+    "vaegan": lambda: rough(VAEGAN(SHAPE, **SMALL)),
     "linear": solved,
     "fanogan": lambda: rough(FAnoGAN(SHAPE, **SMALL)),
     "anogan": lambda: rough(AnoGAN(SHAPE, search_steps=15, restarts=2, search_rate=0.1, **SMALL)),

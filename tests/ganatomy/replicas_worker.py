@@ -73,6 +73,36 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "ganomaly": ("anogan.ganomaly:GANomaly", {"features": 2, "averages": {"decoder": 0.9}}),
     "variance autoencoder": ("anogan.variance_autoencoder:VarianceAutoencoder", {}),
+    "caae": (
+        "anogan.aae:AdversarialAutoencoder",
+        {
+            "network": "dcgan",
+            "norm": "batch",
+            "critic_updates": 3,
+            "averages": {"encoder": 0.8, "decoder": 0.9},
+            "term_weights": {"autoencoder/constraint": 0.5},
+        },
+    ),
+    "aae residual": (
+        "anogan.aae:AdversarialAutoencoder",
+        {"network": "residual", "critic_updates": 1},
+    ),
+    "vae": ("anogan.vae:VAE", {"network": "dcgan", "norm": "batch", "deviation": 1.0}),
+    "vaegan": (
+        "anogan.vaegan:VAEGAN",
+        {
+            "network": "dcgan",
+            "norm": "batch",
+            "critic_norm": "batch",
+            "features": 1,
+            # RMSprop divides a gradient that is rounding alone by its own size.
+            "optimizers": {name: {"epsilon": 1e-3} for name in ("encoder", "decoder")},
+        },
+    ),
+    "vaegan residual": (
+        "anogan.vaegan:VAEGAN",
+        {"network": "residual", "adversary": "nonsaturating"},
+    ),
     "fanogan 1": ("anogan.fanogan:FAnoGAN", {"critic_updates": 1, "encoding": "ziz"}),
     "fanogan dcgan": (
         "anogan.fanogan:FAnoGAN",
