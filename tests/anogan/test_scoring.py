@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -212,7 +213,7 @@ def test_small_and_large_scans_are_shown_together(scorer, tmp_path, draw_chest):
 def finder(quick_model) -> AnomalyScorer:
     """A scorer whose maps are above the threshold of pixels here and there."""
     scorer = AnomalyScorer.load(quick_model)
-    object.__setattr__(scorer.calibration_, "pixel_threshold", 2.0)
+    scorer.calibration_ = dataclasses.replace(scorer.calibration_, pixel_threshold=2.0)
     return scorer
 
 
@@ -295,6 +296,8 @@ def test_the_worklist_has_the_most_abnormal_first_and_those_that_failed_not(
         same = ("anomaly_score", "p_value", "abnormal", "lesions", "largest_ml")
         assert [row[name] for name in same] == [scored[row["scan"]][name] for name in same]
     assert work[0]["scan"] in ("opacity.png", "ball.nii.gz")
+    with np.load(out / "volumes.npz", allow_pickle=False) as stored:
+        assert list(stored["names"]) == ["ball.nii.gz"]
 
 
 def test_lesions_stand_once_after_a_kill(finder, mixed, tmp_path):
