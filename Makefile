@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Sample data, so that the demo needs nothing but this folder.
 SAMPLES := samples/chest-xray
 
-.PHONY: help env spark demo test test-slow lint format bench parity clean
+.PHONY: help env spark demo test test-slow lint format bench bench-detection parity clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -52,6 +52,9 @@ format: env  ## put the code into the house's style
 bench: env  ## speed beside what a user would pick instead; results in docs/benchmarks
 	$(BIN)/python -m pip install --quiet --no-compile --editable '.[dev,bench,spark]'
 	$(BIN)/python -m benchmarks
+
+bench-detection: env  ## every detector by one protocol; needs ../shared/data; an hour and a half
+	$(BIN)/python -m benchmarks.detection
 
 .venv-parity/.built: benchmarks/parity/requirements.txt
 	$(PYTHON) -m venv .venv-parity
