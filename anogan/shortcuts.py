@@ -59,4 +59,15 @@ def shortcuts(
     if calibration.marks is not None:
         pairs["mean intensity"] = (calibration.marks[:, :1], marked[:, :1])
         pairs["outer frame"] = (calibration.marks[:, 1:], marked[:, 1:])
-    return {f"{name} alone": Ellipse.of(own)(new) for name, (own, new) in pairs.items()}
+    return {f"{name} alone": _distance(own, new) for name, (own, new) in pairs.items()}
+
+
+def _distance(own: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """Mahalanobis distance, squared, [n] of new [n, d] from own [m, d].
+
+    What never varies in the calibration scans has no place in a covariance, and tells all the
+    more where it differs: scans of one size, say, against scans of another.
+    """
+    varies = own.std(0) > 1e-9
+    apart = np.square((new - own.mean(0))[:, ~varies]).sum(1) / 1e-12
+    return apart + (Ellipse.of(own[:, varies])(new[:, varies]) if varies.any() else 0.0)

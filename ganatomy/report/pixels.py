@@ -9,7 +9,7 @@ from ganatomy.measures import FrocBand, Interval
 from ganatomy.report.figures import froc
 from ganatomy.report.words import as_interval, count, interval, number, percent, signed, title
 
-COLUMNS = (
+MEASURES = (
     "pixel_auroc",
     "pixel_average_precision",
     "dice",
@@ -31,25 +31,34 @@ def pixel_section(pixels: Any, resampled: str, pixel_fpr: float | None) -> dict[
     if not isinstance(pixels, Mapping) or not pixels.get("measures"):
         return None
     controls = pixels.get("controls") or {}
-    rows = {"This model": pixels, **controls}
-    names = [name for name in COLUMNS if name in pixels["measures"]]
+    maps = {"This model": pixels, **controls}
+    names = [name for name in MEASURES if name in pixels["measures"]]
+    rates = list(pixels["lesion_sensitivity"])
+    gains = {name: of.get("differences") or {} for name, of in controls.items()}
+    head = [*maps, *(f"Gain over {name}" for name in gains)]
     table = {
-        "head": ["Map", *map(title, names)],
-        "rows": [[row, *_cells(of["measures"], names)] for row, of in rows.items()]
-        + [
-            [f"Gain over {row}", *_cells(of["differences"], names, _gain)]
-            for row, of in controls.items()
-            if of.get("differences")
+        "head": ["Measure", *head],
+        "rows": [
+            [
+                title(name),
+                *(_cell(of["measures"], name) for of in maps.values()),
+                *(_cell(of, name, _gain) for of in gains.values()),
+            ]
+            for name in names
         ],
     }
-    rates = list(pixels["lesion_sensitivity"])
     lesions = {
-        "head": ["False positives a scan", *(rate.replace("mean", "Mean") for rate in rates)],
-        "rows": [[row, *_cells(of["lesion_sensitivity"], rates)] for row, of in rows.items()]
-        + [
-            [f"Gain over {row}", _gain(gain), *["–"] * (len(rates) - 1)]
-            for row, of in controls.items()
-            if (gain := as_interval((of.get("differences") or {}).get("lesion_sensitivity")))
+        "head": ["False positives a scan", *head],
+        "rows": [
+            [
+                "Mean of all below" if rate == "mean" else rate,
+                *(_cell(of["lesion_sensitivity"], rate) for of in maps.values()),
+                *(
+                    _cell(of, "lesion_sensitivity" if rate == "mean" else "", _gain)
+                    for of in gains.values()
+                ),
+            ]
+            for rate in rates
         ],
     }
     band = FrocBand(*(np.array(pixels["froc"][part], float) for part in FrocBand._fields))
@@ -94,9 +103,9 @@ def _explained(pixels: Mapping[str, Any], resampled: str, pixel_fpr: float | Non
     )
 
 
-def _cells(measures: Mapping[str, Any], names: list[str], write=interval) -> list[str]:
-    found = [as_interval(measures.get(name)) for name in names]
-    return ["–" if one is None else write(one) for one in found]
+def _cell(measures: Mapping[str, Any], name: str, write=interval) -> str:
+    found = as_interval(measures.get(name))
+    return "–" if found is None else write(found)
 
 
 def _gain(measured: Interval) -> str:

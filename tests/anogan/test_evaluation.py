@@ -163,6 +163,27 @@ def test_examples_are_pictures_of_both_kinds(folder, table):
     np.testing.assert_allclose(examples["score"], scores[examples["names"]])
 
 
+def test_small_scans_of_unlike_sizes_are_measured_and_shown(scorer, draw_chest, tmp_path):
+    sizes = {"normal": [(20, 31), (48, 48)], "odd": [(33, 24), (64, 40)]}
+    for kind, shapes in sizes.items():
+        (tmp_path / kind).mkdir()
+        for number, (high, wide) in enumerate(shapes):
+            picture = Image.fromarray(draw_chest(600 + number, abnormal=kind == "odd"))
+            picture.resize((wide, high)).save(tmp_path / kind / f"{number}.png")
+    scorer.evaluate(read_labelled_table([str(tmp_path)], SCAN), tmp_path / "out")
+    with np.load(tmp_path / "out" / "examples.npz", allow_pickle=False) as stored:
+        names, shown, maps = (stored[name] for name in ("names", "input", "map"))
+    # Each as large as it is, in the middle of a frame as large as the largest.
+    assert shown.shape == maps.shape == (4, 64, 64)
+    at = dict(zip(names, range(4), strict=True))
+    small = maps[at["normal/0.png"]]
+    assert np.isfinite(small[27:37, 22:42]).all()
+    assert np.isnan(small[:16]).all()
+    assert np.isnan(small[:, :16]).all()
+    assert np.isfinite(maps[at["odd/1.png"]][12:52, 22:42]).all()
+    assert (shown[at["normal/0.png"]][:22] == -1).all()
+
+
 def test_broken_scans_are_listed_and_the_others_measured(scorer, pictures, tmp_path):
     shutil.copytree(pictures.labelled, tmp_path / "scans")
     broken = sorted((tmp_path / "scans" / "normal").iterdir())[3]
