@@ -44,8 +44,8 @@ LIBRARIES = (
     "pillow",
 )
 # What training leaves in a folder for itself, and pictures of scans.
-NOT_LOGGED = ("checkpoint*", "part-*", "run.json", "preprocessing.npz", "examples.npz")
-NOT_LOGGED += ("__pycache__",)
+NOT_LOGGED = ("checkpoint*", "part-*", "run.json", "preprocessing.npz")
+NOT_LOGGED += ("examples.npz", "volumes.npz", "__pycache__")
 
 
 def write_pyfunc(folder: Path) -> None:

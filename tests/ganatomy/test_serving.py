@@ -235,6 +235,7 @@ def logged(quick_model, tmp_path_factory) -> Iterator[tuple[str, str, str]]:
     copied = shutil.copytree(quick_model, folder / "m")
     (copied / "checkpoint.weights.h5").write_bytes(b"large")
     (copied / "preprocessing.npz").write_bytes(b"state")
+    (copied / "evaluation" / "volumes.npz").write_bytes(b"slices")
     for file, *place in (("config.json", "data", "unreadable"), ("measures.json", "failed")):
         [path] = copied.rglob(file) if file != "config.json" else [copied / file]
         facts = json.loads(path.read_text())
@@ -300,7 +301,7 @@ def test_what_is_logged_holds_no_checkpoint_picture_or_name_of_a_scan(logged, qu
     assert any(name.startswith("weights/") for name in files)
     for name in files:
         assert not name.startswith(("checkpoint", "part-", "run.json", "preprocessing.npz")), name
-        assert not name.endswith("examples.npz"), name
+        assert not name.endswith(("examples.npz", "volumes.npz")), name
         content = (folder / name).read_bytes()
         assert SECRET.encode() not in content, name
         assert b".png" not in content, name
