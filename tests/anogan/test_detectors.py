@@ -9,6 +9,7 @@ import pytest
 from anogan.aae import AdversarialAutoencoder
 from anogan.anogan import AnoGAN
 from anogan.bigan import BiGAN
+from anogan.density import PlantedDensity
 from anogan.fanogan import FAnoGAN
 from anogan.ganomaly import GANomaly
 from anogan.latent_gan import LatentGAN
@@ -49,7 +50,15 @@ def solved():
     return model
 
 
+def dense(kind):
+    model = PlantedDensity(SHAPE, density=kind, width=2, chunk=4)
+    model.solve(images(20, seed=5))
+    return model
+
+
 MAKERS = {
+    "density": lambda: dense("gaussian"),
+    "density, neighbours": lambda: dense("neighbours"),
     "planted": lambda: rough(Planted(SHAPE, width=2, chunk=4)),
     "patch posterior": lambda: rough(
         PatchPosterior(SHAPE, patch=7, patches=2, latent=4, width=2, chunk=4)

@@ -16,6 +16,7 @@ from ganatomy.artifacts import Artifact, ArtifactError, build_model, load, read_
 from ganatomy.registry import PresetError, preset, presets
 
 SMALL = {
+    "density-chest-xray": ["width=2", "layer=bottom", "averages={localiser: 0.9}"],
     "vagan-chest-xray": ["width=2", "averages={map: 0.9}", "optimizers={}"],
     "planted-chest-xray": ["width=2", "averages={localiser: 0.9}"],
     "patch-posterior-chest-xray": ["patch=7", "latent=4", "width=2", "optimizers={}"],

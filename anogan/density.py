@@ -1,0 +1,239 @@
+"""A density of healthy features: how far a sample's, or one place's, are from healthy ones."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import keras
+import numpy as np
+from keras import ops
+
+from anogan.blending import along_axes
+from anogan.detector import Findings
+from anogan.planted import Planted
+from ganatomy.gradients import compiled
+
+Tensor = Any
+FAR = 1e6
+
+
+class _Distance(keras.layers.Layer):
+    """Distances [B, places] of features [B, places, n], each place with a density of its own."""
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[:-1]
+
+
+@keras.saving.register_keras_serializable(package="anogan")
+class Mahalanobis(_Distance):
+    """Mahalanobis distance to healthy features, divided by √n.
+
+    Reference: Ledoit, Wolf 2004, for the covariance; Defard et al. 2021 (PaDiM), equation 2.
+    """
+
+    def build(self, input_shape):
+        places, n = input_shape[1:]
+        self.centre = self.add_weight(shape=(places, n), trainable=False, name="centre")
+        self.whitening = self.add_weight(shape=(places, n, n), trainable=False, name="whitening")
+
+    def call(self, features):
+        away = ops.swapaxes(features - self.centre, 0, 1)
+        white = ops.matmul(away, self.whitening)
+        return ops.transpose(ops.sqrt(ops.mean(ops.square(white), axis=-1)))
+
+    def fit(self, features: np.ndarray) -> None:
+        """Learn healthy features [n, places, channels]."""
+        from sklearn.covariance import ledoit_wolf
+
+        centre, whitening = features.mean(0), []
+        for place in range(features.shape[1]):
+            away = features[:, place].astype(np.float64) - centre[place]
+            covariance, _ = ledoit_wolf(away, assume_centered=True)
+            values, axes = np.linalg.eigh(covariance)
+            # Channels that never differ have no direction of their own; they measure nothing.
+            known = values > 1e-10 * max(values.max(), 1e-30)
+            roots = np.where(known, 1 / np.sqrt(np.where(known, values, 1.0)), 0.0)
+            whitening.append(axes * roots)
+        self.set_weights([centre, np.stack(whitening)])
+
+
+@keras.saving.register_keras_serializable(package="anogan")
+class Nearest(_Distance):
+    """Mean distance to the nearest healthy features that are remembered, divided by √n.
+
+    Args:
+        memory: how many healthy samples are remembered at most.
+        neighbours: over how many of the nearest the mean is taken.
+
+    Reference: Ramaswamy et al. 2000; Roth et al. 2022 (PatchCore) for features of places.
+    """
+
+    def __init__(self, memory: int = 512, neighbours: int = 3, **kwargs):
+        super().__init__(**kwargs)
+        self.memory, self.neighbours = memory, neighbours
+
+    def build(self, input_shape):
+        places, n = input_shape[1:]
+        self.known = self.add_weight(shape=(places, self.memory, n), trainable=False, name="known")
+
+    def call(self, features):
+        x: Tensor = ops.swapaxes(features, 0, 1)
+        known: Tensor = self.known
+        product: Tensor = ops.matmul(x, ops.swapaxes(known, 1, 2))
+        size_x: Tensor = ops.sum(ops.square(x), axis=-1)
+        size_known: Tensor = ops.sum(ops.square(known), axis=-1)
+        squares = ops.relu(size_x[:, :, None] + size_known[:, None] - 2 * product)
+        nearest: Tensor = ops.top_k(-squares, self.neighbours)[0]  # pyright: ignore
+        distance: Tensor = ops.mean(ops.sqrt(ops.relu(-nearest) / x.shape[-1]), axis=-1)
+        return ops.transpose(distance)
+
+    def fit(self, features: np.ndarray) -> None:
+        """Remember healthy features [n, places, channels], evenly spaced where there are more.
+
+        Raises:
+            ValueError: fewer samples than neighbours.
+        """
+        if len(features) < self.neighbours:
+            raise ValueError(
+                f"{len(features)} samples are too few for {self.neighbours} neighbours"
+            )
+        count = min(self.memory, len(features))
+        chosen = np.linspace(0, len(features) - 1, count).round().astype(int)
+        # What is not used lies so far away that it is nobody's neighbour.
+        known = np.full(self.known.shape, FAR, np.float32)
+        known[:, :count] = np.swapaxes(features[chosen], 0, 1)
+        self.set_weights([known])
+
+    def get_config(self):
+        return {**super().get_config(), "memory": self.memory, "neighbours": self.neighbours}
+
+
+class FeatureDensity:
+    """Second stage of a detector: a density of its features, fitted once it is trained.
+
+    Stands before a `Detector` among the bases; what that has trained is asked for `features`.
+    Of the sample it measures the mean over places, scaled to length 1 (the paper's score), and of
+    every place its own features (the map).
+    """
+
+    density: str
+    memory: int
+    neighbours: int
+    chunk: int
+    spare: int
+    shape: tuple[int, ...]
+    networks: dict[str, keras.Model]
+
+    def features(self, x: Tensor) -> Tensor:
+        """Features [B, *places, n] of samples [B, *size, c], by networks that are trained."""
+        raise NotImplementedError
+
+    def density_network(self, shape: tuple[int, ...]) -> keras.Model:
+        """From features [B, *places, n] to the distance of the whole [B] and of places."""
+        exact: dict[str, Any] = {"dtype": "float32"}
+        kinds = {
+            "gaussian": lambda name: Mahalanobis(name=name, **exact),
+            "neighbours": lambda name: Nearest(self.memory, self.neighbours, name=name, **exact),
+        }
+        if self.density not in kinds:
+            raise ValueError(f"density {self.density!r} is none of {', '.join(kinds)}")
+        if not 1 <= self.neighbours <= self.memory:
+            raise ValueError(f"neighbours are 1 to {self.memory}, not {self.neighbours}")
+        features = keras.Input(shape, name="features", **exact)
+        places = keras.layers.Reshape((-1, shape[-1]), **exact)(features)
+        mean: Tensor = ops.mean(places, axis=1, keepdims=True)
+        length: Tensor = ops.sqrt(ops.sum(ops.square(mean), axis=-1, keepdims=True))
+        whole = kinds[self.density]("whole")(mean / (length + 1e-6))
+        local = kinds[self.density]("local")(places)
+        outputs = {
+            "whole": ops.squeeze(whole, -1),
+            "local": keras.layers.Reshape(shape[:-1], **exact)(local),
+            "embedding": ops.squeeze(mean / (length + 1e-6), 1),
+        }
+        return keras.Model(features, outputs, name="density")
+
+    def solve(self, samples: np.ndarray) -> None:
+        """Fit the density on healthy samples [n, *size, c]."""
+        extract, parts = compiled(self.features), []
+        for begin in range(0, len(samples), self.chunk):
+            x = np.asarray(samples[begin : begin + self.chunk], np.float32)
+            padded = np.zeros((self.chunk + self.spare, *x.shape[1:]), np.float32)
+            padded[: len(x)] = x
+            parts.append(np.asarray(extract(padded))[: len(x)])
+        features = np.concatenate(parts)
+        density: Any = self.networks["density"]
+        embedding = density.predict(features, batch_size=self.chunk, verbose=0)["embedding"]
+        density.get_layer("whole").fit(embedding[:, None])
+        density.get_layer("local").fit(features.reshape(len(features), -1, features.shape[-1]))
+
+    def measured(self, x: Tensor) -> Findings:
+        """Findings of samples: distances of places as the map, of the whole as the score."""
+        features = self.features(x)
+        found = self.networks["density"](features)
+        local = found["local"][..., None]
+        matrices = [
+            _belonging(few, many)
+            for few, many in zip(local.shape[1:-1], self.shape[:-1], strict=True)
+        ]
+        return Findings(x, along_axes(local, matrices)[..., 0], found["whole"], found["embedding"])
+
+
+def _belonging(places: int, side: int) -> np.ndarray:
+    """Which place each pixel belongs to, [side, places] of 0 and 1.
+
+    A place covers the least power of two of pixels that lets all of them cover the side; what
+    that is too many is padding, half of it before the first pixel, as in `ganatomy.networks.unet`.
+    """
+    factor = 1 << (-(-side // places) - 1).bit_length()
+    before = (places * factor - side) // 2
+    place = (np.arange(side) + before) // factor
+    return np.eye(places, dtype=np.float32)[place]
+
+
+class PlantedDensity(FeatureDensity, Planted):
+    """The planted-anomaly network, then a density of what it sees in healthy samples.
+
+    A network taught to tell planted from healthy tissue has features in which other anomalies lie
+    apart as well; how far is measured without its having seen them.
+
+    Args:
+        shape: of one sample, (*size, channels).
+        density: "gaussian", the Mahalanobis distance, or "neighbours", the nearest healthy ones.
+        layer: whose activations the features are, a name of `ganatomy.networks.unet`.
+        memory: healthy samples that "neighbours" remembers at most.
+        neighbours: how many of them are near.
+        **planted: arguments of `Planted`.
+
+    Reference: Sato et al. 2023 (AnatPaste), section 3.2; Li et al. 2021 (CutPaste), section 2.2.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        density: Literal["gaussian", "neighbours"] = "gaussian",
+        layer: str = "bottom",
+        memory: int = 512,
+        neighbours: int = 3,
+        **planted: Any,
+    ):
+        # Networks are built in `Planted`'s own constructor.
+        self.density, self.layer = density, layer
+        self.memory, self.neighbours = memory, neighbours
+        super().__init__(shape, **planted)
+
+    def build_networks(self) -> dict[str, keras.Model]:
+        networks = super().build_networks()
+        localiser = networks["localiser"]
+        names = [layer.name for layer in localiser.layers]
+        if self.layer not in names:
+            raise ValueError(f"layer {self.layer!r} is no layer of the network")
+        features: Tensor = localiser.get_layer(self.layer).output
+        return {**networks, "density": self.density_network(tuple(features.shape[1:]))}
+
+    def features(self, x: Tensor) -> Tensor:
+        localiser = self.network("localiser")
+        look = keras.Model(localiser.input, localiser.get_layer(self.layer).output)
+        return ops.cast(look(x, training=False), "float32")
+
+    def examine(self, x: Tensor, start: Tensor) -> Findings:
+        return self.measured(x)
