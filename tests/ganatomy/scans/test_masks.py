@@ -49,6 +49,13 @@ def test_the_brain_is_found_on_a_slice_without_spacing():
     assert dice(found, brain[:, :, 21]) > 0.95
 
 
+def test_both_halves_of_a_slice_are_kept_where_the_falx_parts_them():
+    image, brain = head()
+    plane = image[:, :, 21].copy()
+    plane[27:29][brain[27:29, :, 21]] = 0.1
+    assert dice(find_mask(plane, "brain", (3, 3)), brain[:, :, 21]) > 0.95
+
+
 def test_a_brain_without_its_skull_is_kept():
     image, brain = head()
     image[~brain] = 0
