@@ -30,9 +30,10 @@ def find_mask(
     the largest connected part, and any half as large, is grown again, closed over 8 mm and
     filled. On scans whose skull was removed nearly all is kept (Dice 0.96 to 0.99 of nine such
     masks). On T1, T2 and FLAIR slices of the whole head it follows the brain from above the eyes
-    to near the vertex. Below, muscle and marrow of the skull base may stay; at the vertex, scalp. A cyst or tumour that reaches the
-    surface may be cut off where it is much darker or brighter than brain: look at the masks of
-    some scans before trusting this. No learned skull stripping is meant to be replaced.
+    to near the vertex. Below, muscle and marrow of the skull base may stay; at the vertex, scalp.
+    A cyst or tumour that reaches the surface may be cut off where it is much darker or brighter
+    than brain: look at the masks of some scans before trusting this. No learned skull stripping
+    is meant to be replaced.
 
     Args:
         image: `[i, j(, k)]`.
