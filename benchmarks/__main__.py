@@ -10,7 +10,16 @@ import sys
 
 from benchmarks import harness
 
-NAMES = ("latent_fit", "fanogan_torch", "input_pipeline", "startup", "serving", "archive")
+NAMES = (
+    "latent_fit",
+    "latent_search",
+    "fanogan_torch",
+    "input_pipeline",
+    "scoring_peak",
+    "startup",
+    "serving",
+    "archive",
+)
 
 
 def main() -> int:
