@@ -71,7 +71,8 @@ def descend(
     Reference: Kingma & Ba 2015, algorithm 1; Schlegl et al. 2017, section 2.2.
     """
     start = tf.convert_to_tensor(start)
-    batch = tf.shape(start)[0]
+    # The number itself where it is known: one unknown does not broadcast with a batch of one.
+    batch = tf.shape(start)[0] if start.shape[0] is None else start.shape[0]
     wide = (-1,) + (1,) * (start.shape.rank - 1)
     beta_1, beta_2 = betas
 

@@ -73,6 +73,19 @@ def test_a_sample_descends_alike_in_any_company():
         np.testing.assert_array_equal(one[0], other[3])
 
 
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("signature", [True, False], ids=["any number", "this number"])
+def test_a_batch_of_any_size_descends_in_a_graph(count, signature):
+    centre, start = points(3, seed=1), points(count, 3)
+
+    def search(x):
+        return descend(bowl(centre), x, steps=4, learning_rate=0.1, patience=3)
+
+    graph = tf.function(search, input_signature=[tf.TensorSpec((None, 3))] if signature else None)
+    for one, other in zip(graph(tf.constant(start)), search(start), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
 def test_the_best_point_is_returned_and_not_the_last():
     # A step size that overshoots: the last point is worse than an earlier one.
     start = np.array([[0.3]], "float32")
