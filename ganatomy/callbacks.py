@@ -47,23 +47,32 @@ def save_checkpoint(model: AdversarialModel, file: Path) -> None:
     os.replace(aside, file)
 
 
+class AsTheyCome(keras.callbacks.CallbackList):
+    """Callbacks that get the logs of a step as tensors; Keras would wait for the device first."""
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        for callback in self.callbacks:
+            callback.on_train_batch_end(batch, logs)
+
+
 class Means(Report):
     """Puts means over the report's steps where Keras reports the last step alone.
 
-    It comes first among the callbacks: those after it get what it wrote.
+    It comes first among the callbacks: those after it get what it wrote. The logs of steps are
+    read at the end of a report alone (`AsTheyCome`).
     """
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.sums: dict[str, Any] = {}
-        self.steps = 0
+        self.steps: list[Mapping[str, Any]] = []
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        for name, value in (logs or {}).items():
-            self.sums[name] = value + self.sums[name] if name in self.sums else value
-        self.steps += 1
+        self.steps.append(logs or {})
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        logs |= {name: float(np.mean(value)) / self.steps for name, value in self.sums.items()}
+        logs |= {
+            name: float(np.mean([np.asarray(own[name], float) for own in self.steps]))
+            for name in self.steps[0]
+        }
 
 
 class History(Report):

@@ -22,7 +22,7 @@ from ganatomy import registry
 from ganatomy.artifacts import Artifact, ArtifactError, build_model, write_whole
 from ganatomy.batches import Augment, batches
 from ganatomy.cache import Samples, prepare_table
-from ganatomy.callbacks import Checkpoint, History, Means, Progress, StopAtNaN
+from ganatomy.callbacks import AsTheyCome, Checkpoint, History, Means, Progress, StopAtNaN
 from ganatomy.errors import WrongUse
 from ganatomy.game import AdversarialModel
 from ganatomy.progress import counter
@@ -103,7 +103,7 @@ def train(
                 epochs=epochs,
                 initial_epoch=(first - begin) // every,
                 steps_per_epoch=every,
-                callbacks=callbacks(),
+                callbacks=AsTheyCome(callbacks(), add_history=True, model=model),
                 shuffle=False,  # the data are in order already
                 verbose=0,
             )

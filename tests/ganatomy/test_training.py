@@ -20,13 +20,14 @@ import yaml
 
 from ganatomy import registry
 from ganatomy.artifacts import ArtifactError
+from ganatomy.batches import batches
 from ganatomy.cache import prepare_table
 from ganatomy.callbacks import History, Means, StopAtNaN
 from ganatomy.errors import WrongUse
 from ganatomy.scans import Preprocessing
 from ganatomy.settings import check_settings
 from ganatomy.tables import Table, TableError, read_labelled_table, read_table, split
-from ganatomy.training import check_same_step, fit, identity_of, make_strategy
+from ganatomy.training import check_same_step, fit, identity_of, make_strategy, train
 from tests.ganatomy import training_worker
 from tests.ganatomy.replicas_worker import CASES
 
@@ -486,11 +487,42 @@ def test_a_report_is_the_mean_over_its_steps_and_not_the_last():
     means = Means()
     for start_at in (1.0, 5.0):
         means.on_epoch_begin(0)
-        for value in (start_at, start_at + 1, start_at + 2):
-            means.on_train_batch_end(0, {"a/b": np.array([value])})
+        for step in range(3):
+            means.on_train_batch_end(step, {"a/b": np.array([start_at + step])})
         logs = {"a/b": start_at + 2}
         means.on_epoch_end(0, logs)
         assert logs == {"a/b": start_at + 1}
+
+
+def test_a_step_does_not_wait_for_what_it_logs():
+    from anogan.vae import VAE
+
+    class Seen(keras.callbacks.Callback):
+        def __init__(self):
+            super().__init__()
+            self.steps, self.report = [], {}
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.steps.append(logs or {})
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.report = dict(logs or {})
+
+    model, seen = VAE((8, 8, 1), latent=2, width=2), Seen()
+    array = np.random.default_rng(0).uniform(-1, 1, (8, 8, 8, 1)).astype(np.float32)
+
+    def data(first, end, updates, noise):
+        settings = {"roles": model.roles, "batch_size": 4, "seed": 0}
+        return batches(
+            {"scan": array}, noise, updates=updates, first_step=first, steps=end, **settings
+        )
+
+    train(model, data, {"variational": 3}, every=3, callbacks=lambda: [Means(), seen])
+    assert len(seen.steps) == 3
+    for name, mean in seen.report.items():
+        # A tensor may still be on its way from the device; a number has arrived.
+        assert all(keras.ops.is_tensor(own[name]) for own in seen.steps)
+        assert mean == pytest.approx(np.mean([float(own[name][0]) for own in seen.steps]))
 
 
 def test_a_loss_that_is_no_number_ends_the_run_and_says_what_to_try():
