@@ -6,7 +6,7 @@ it. A killed run goes on from its last checkpoint as if it had not been killed.
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import json
 import os
 import time
@@ -30,7 +30,7 @@ from ganatomy.registry import Preset
 from ganatomy.run_folder import identity_of, open_folder
 from ganatomy.scans import Preprocessing, Scan, ScanError, read_scan
 from ganatomy.settings import check_settings
-from ganatomy.tables import Table, fingerprint, split
+from ganatomy.tables import Table, TableError, fingerprint, split
 from ganatomy.tracking import LogToRun, Run
 
 Strategy = Any
@@ -336,14 +336,25 @@ ENOUGH = 400
 
 
 def _fitted_preprocessing(preset: Preset, training: Table, out: Path, chief: bool) -> Preprocessing:
-    """Fitted on training scans, or as an earlier run in `out` fitted it."""
+    """Fitted on training scans, or as an earlier run in `out` fitted it.
+
+    Raises:
+        TableError: not one of them can be read.
+        ScanError: not one of them suits the model.
+    """
     preprocessing = Preprocessing(**preset.preprocessing)
     stored = out / "preprocessing.npz"
     if stored.exists():
         with np.load(stored, allow_pickle=False) as arrays:
             return preprocessing.load_state(dict(arrays))
-    some = training.first[:: -(-len(training) // ENOUGH)]
-    preprocessing.fit(_readable(some, preprocessing.voi))
+    if preprocessing.align:
+        some = training.first[:: -(-len(training) // ENOUGH)]
+        refused: list[ScanError] = []
+        scans = _readable(some, preprocessing.voi, refused)
+        first = next(scans, None)
+        if first is None:
+            raise TableError(f"none of {len(some)} scans could be read; the first: {refused[0]}")
+        preprocessing.fit(itertools.chain([first], scans))
     if chief:
         aside = out / "part-preprocessing.npz"
         np.savez_compressed(aside, allow_pickle=False, **preprocessing.state())
@@ -351,11 +362,14 @@ def _fitted_preprocessing(preset: Preset, training: Table, out: Path, chief: boo
     return preprocessing
 
 
-def _readable(paths: list[Path], voi: bool) -> Iterator[Scan]:
+def _readable(paths: list[Path], voi: bool, refused: list[ScanError]) -> Iterator[Scan]:
+    """The scans that can be read; why the others cannot goes to `refused`."""
     for path in paths:
-        # A broken scan is named where all are prepared.
-        with contextlib.suppress(ScanError):
+        # Those are named where all are prepared.
+        try:
             yield read_scan(path, window=voi)
+        except ScanError as error:
+            refused.append(error)
 
 
 def _preparing(role: str) -> Callable[[int, int], None]:

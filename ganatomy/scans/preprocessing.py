@@ -112,20 +112,26 @@ class Preprocessing(BaseModel):
     def fit(self, scans: Iterable[Scan]) -> "Preprocessing":
         """Learn the mean image that scans are aligned to; does nothing unless `align` is set.
 
-        The mean of the training scans as they are, then the mean after aligning each to it.
+        The mean of the training scans as they are, then the mean after aligning each to it. A scan
+        that does not suit the model has no part in it; `apply` says why.
 
         Args:
             scans: healthy training scans, read once.
 
         Raises:
-            ScanError: a scan that does not suit the model.
+            ScanError: not one scan suits the model; why the first does not.
             ValueError: no scans.
         """
         if not self.align:
             return self
-        views = [self._view(self._prepare(scan)[0]).astype(np.float16) for scan in scans]
+        views, refused = [], None
+        for scan in scans:
+            try:
+                views.append(self._view(self._prepare(scan)[0]).astype(np.float16))
+            except ScanError as error:
+                refused = refused or error
         if not views:
-            raise ValueError("fit needs at least one scan")
+            raise refused or ValueError("fit needs at least one scan")
         searched = [alignment.search_image(view) for view in views]
         first = np.mean(searched, axis=0)
         total = np.zeros(self.size, np.float64)

@@ -24,7 +24,7 @@ from ganatomy.batches import batches
 from ganatomy.cache import prepare_table
 from ganatomy.callbacks import History, Means, StopAtNaN
 from ganatomy.errors import WrongUse
-from ganatomy.scans import Preprocessing
+from ganatomy.scans import Preprocessing, ScanError
 from ganatomy.settings import check_settings
 from ganatomy.tables import Table, TableError, read_labelled_table, read_table, split
 from ganatomy.training import check_same_step, fit, identity_of, make_strategy, train
@@ -365,6 +365,35 @@ def test_broken_scans_among_the_held_out_are_noticed_before_training(tmp_path, p
     with pytest.raises(WrongUse, match="5 healthy scans cannot set a threshold"):
         fit(preset, table, tmp_path / "model", seed=4, fpr=0.1)
     assert not (tmp_path / "model" / "history.csv").exists()
+
+
+def test_scans_to_align_by_that_cannot_be_used_are_left_out_or_named(tmp_path, draw_chest):
+    from PIL import Image
+
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    for seed in range(14):
+        Image.fromarray(draw_chest(seed)).save(folder / f"{seed:02}.png")
+    colour = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8))
+    colour.save(folder / "colour.png")
+    (folder / "torn.png").write_bytes(b"no picture")
+    settings = ["size=[8,8]", "equalise=null", "align=true", "holdout=0.5", "components=1"]
+    preset = registry.preset("linear").set(settings)
+
+    def made(name):
+        table = read_table([str(folder)], {"scan": "joined"})
+        return fit(preset, table, tmp_path / name, fpr=0.3)
+
+    unreadable = made("model").artifact_.facts["data"]["unreadable"]
+    assert {Path(line.partition(":")[0]).name for line in unreadable} == {"colour.png", "torn.png"}
+    for path in folder.iterdir():
+        colour.save(path)
+    with pytest.raises(ScanError, match=r"\.png: is in colour"):
+        made("colour")
+    for path in folder.iterdir():
+        path.write_bytes(b"no picture")
+    with pytest.raises(TableError, match=r"none of \d+ scans could be read; the first: .*\.png"):
+        made("torn")
 
 
 # Several roles ------------------------------------------------------------------------------
