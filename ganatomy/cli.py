@@ -188,7 +188,9 @@ def fit(
 @model_argument
 @click.argument("scans", nargs=-1, required=True)
 @out_option
-@click.option("--maps/--no-maps", default=True, show_default=True, help="Write anomaly maps.")
+@click.option(
+    "--maps/--no-maps", default=None, help="Write anomaly maps.  [default: yes; not on Spark]"
+)
 @click.option(
     "--engine",
     type=click.Choice(["process", "spark"]),
@@ -197,9 +199,11 @@ def fit(
     help="spark: an archive, on Spark's own master; scores.parquet and no maps.",
 )
 @plain_errors
-def score(model: str, scans: tuple[str, ...], out: Path, maps: bool, engine: str) -> None:
+def score(model: str, scans: tuple[str, ...], out: Path, maps: bool | None, engine: str) -> None:
     """Score scans, folders of scans or tables; goes on where an interrupted run stopped."""
     if engine == "spark":
+        if maps:
+            raise click.UsageError("--engine spark writes no maps: leave out --maps or --engine")
         from ganatomy.archive import SCORES, read_scores, score_archive
 
         source, table = trained_folder(model, "detect", "score"), table_of(scans)
@@ -210,7 +214,7 @@ def score(model: str, scans: tuple[str, ...], out: Path, maps: bool, engine: str
         unlike = [u for n, u in zip(*found.values(), strict=True) if u is not None and n in names]
     else:
         face, table = trained_face(model, "detect", "score"), table_of(scans)
-        failed = face.score_to(table, out, maps=maps)
+        failed = face.score_to(table, out, maps=maps is not False)
         written = out / "scores.csv"
         unlike = unlike_of(written, set(table.names))
     click.echo(f"scores: {written}")

@@ -338,6 +338,7 @@ def test_evaluate_report(quick_model, pictures, tmp_path):
         (["fit", "linear", "--data", "x", "--set", "siez=3"], "--set siez: linear has no such"),
         (["score", "nowhere", "x", "--out", "y"], "nowhere: no such model folder"),
         (["evaluate", "nowhere"], "give --data, or both"),
+        (["score", "m", "x", "--out", "y", "--engine", "spark", "--maps"], "spark writes no maps"),
         (["report", "nowhere", "--out", "x.html"], "nowhere: no such model folder"),
     ],
 )
