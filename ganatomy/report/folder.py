@@ -21,6 +21,8 @@ SOUGHT = (
     "history.csv",
     "model_card.md",
 )
+# A folder in the place of scores.csv, where an archive was scored on Spark.
+ARCHIVED = "scores.parquet"
 # Columns of scores.csv that hold numbers.
 NUMBERS = {"anomaly_score", "p_value", "threshold", "paper_score", "unlike", "label"}
 NUMBERS |= {"lesions", "largest_ml"}
@@ -62,7 +64,7 @@ class Findings:
 
 
 def read_folder(folder: str | Path) -> Findings:
-    """Read a model folder, an evaluation folder or a folder of scores.
+    """Read a model folder, an evaluation folder or a folder of scores, of a process or of Spark.
 
     Args:
         folder: where the files lie, or the folder whose `evaluation` folder holds them.
@@ -79,8 +81,10 @@ def read_folder(folder: str | Path) -> Findings:
         for place in (folder / "evaluation" / name, folder / name)  # the last one wins
         if place.is_file()
     }
+    if (folder / ARCHIVED).is_dir():
+        places.setdefault("scores.csv", folder / ARCHIVED)
     if not places:
-        raise WrongUse(f"{folder}: nothing to report, looked for {', '.join(SOUGHT)}")
+        raise WrongUse(f"{folder}: nothing to report, looked for {', '.join((*SOUGHT, ARCHIVED))}")
     read = {
         "config": ("config.json", _json),
         "measures": ("measures.json", _json),
@@ -117,7 +121,13 @@ def _history(path: Path) -> pd.DataFrame:
 
 
 def _scores(path: Path) -> pd.DataFrame:
-    scores = pd.read_csv(path, dtype={"scan": str, "patient": str})
+    if path.name == ARCHIVED:
+        from ganatomy.archive import read_scores
+
+        columns = ["scan", "anomaly_score", "p_value", "threshold", "abnormal", "unlike"]
+        scores = pd.DataFrame(read_scores(path.parent, columns))
+    else:
+        scores = pd.read_csv(path, dtype={"scan": str, "patient": str})
     for name in ("scan", "anomaly_score"):
         if name not in scores:
             raise ValueError(f"no column {name}")

@@ -156,6 +156,27 @@ def test_missing_pieces_leave_their_section_out(tmp_path):
     assert "Not evaluated yet" in words(page)
 
 
+def test_scores_of_an_archive_are_shown_as_those_of_a_process(tmp_path):
+    rows = pd.DataFrame(
+        {
+            "scan": ["low.dcm", "high.dcm", "torn.dcm"],
+            "anomaly_score": [0.5, 2.5, None],
+            "p_value": [0.4, 0.01, None],
+            "threshold": 1.0,
+            "abnormal": [False, True, None],
+            "unlike": [0.3, 0.4, None],
+            "error": [None, None, "torn.dcm: is empty"],
+        }
+    )
+    (tmp_path / "scores.parquet").mkdir()
+    for number, part in enumerate((rows[:1], rows[1:])):
+        part.to_parquet(tmp_path / "scores.parquet" / f"part-{number}.parquet")
+    said = words(write_report(tmp_path, tmp_path / "page.html"))
+    assert "1 of 2 scans" in said
+    assert "1 scan has no score" in said
+    assert said.index("high.dcm") < said.index("low.dcm")
+
+
 def test_folder_with_nothing_says_what_was_looked_for(tmp_path):
     with pytest.raises(ValueError, match=r"nothing to report, looked for config\.json, scores"):
         write_report(tmp_path, tmp_path / "page.html")
