@@ -13,6 +13,7 @@ Loading reads configuration and weights and never runs code from the folder.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,6 +29,9 @@ from ganatomy.model_card import model_card
 from ganatomy.registry import Preset, model_class
 
 FORMAT = 1
+# What a configuration may ask for: values of a sample (a volume of 512³), those of a whole chunk,
+# channels at the finest grid, and any other whole number among the hyperparameters but a seed.
+SAMPLE, CHUNK, WIDTH, LARGEST = 2**27, 2**31, 512, 4096
 LIBRARIES = ("ganatomy", "tensorflow", "keras", "numpy", "pydicom", "nibabel", "scikit-image")
 
 
@@ -176,6 +180,7 @@ def load(
         raise ArtifactError(
             f"{folder / 'config.json'}: not the configuration of a trained model"
         ) from error
+    _check_size(folder / "config.json", preset, shape)
     model = build(preset, shape)
     for name, network in model.networks.items():
         file = folder / "weights" / f"{name}.weights.h5"
@@ -197,6 +202,23 @@ def load(
         raise ArtifactError(f"{folder}: arrays.npz is missing or damaged") from error
     facts = {key: value for key, value in config.items() if key not in known}
     return Artifact(preset, model, shape, arrays, facts)
+
+
+def _check_size(file: Path, preset: Preset, shape: tuple[int, ...]) -> None:
+    """Refuse a configuration, perhaps a stranger's, whose model would fill the memory.
+
+    Raises:
+        ArtifactError: which number is too large.
+    """
+    values = math.prod(shape)
+    if len(shape) != preset.rank + 1 or min(shape) < 1 or values > SAMPLE:
+        raise ArtifactError(f"{file}: shape {list(shape)} is no sample's in {preset.rank}D")
+    for name, value in preset.hyperparameters.items():
+        if not isinstance(value, int) or name.endswith("seed"):
+            continue
+        most = {"width": WIDTH, "chunk": min(LARGEST, CHUNK // values)}.get(name, LARGEST)
+        if value > most:
+            raise ArtifactError(f"{file}: {name} is {value}; expected {most} or less")
 
 
 def local_folder(uri: str | Path) -> Path:

@@ -192,6 +192,40 @@ def test_a_hostile_configuration_ends_in_one_line(folder, changes):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"shape": [10**6, 10**6, 1]}, "shape .* is no sample's in 2D"),
+        ({"shape": [32, 32, 32, 1]}, "shape .* is no sample's in 2D"),
+        ({"shape": [32, -32, -1]}, "shape .* is no sample's in 2D"),
+        ({"shape": [8192, 8192, 1], "chunk": 64}, "chunk is 64; expected 32 or less"),
+        ({"chunk": 10**12}, "chunk is 1000000000000; expected 4096 or less"),
+        ({"width": 10**6}, "width is 1000000; expected 512 or less"),
+        ({"components": 10**9}, "components is 1000000000; expected 4096 or less"),
+        ({"memory": 2**40}, "memory is .*; expected 4096 or less"),
+    ],
+    ids=str,
+)
+def test_a_model_that_would_fill_the_memory_is_not_built(folder, changes, line):
+    config = json.loads((folder / "config.json").read_text())
+    shape = changes.pop("shape", config["shape"])
+    config["preset"]["hyperparameters"] |= changes
+    edit(folder, preset=config["preset"], shape=shape)
+    with pytest.raises(ArtifactError, match=line):
+        load(folder, built)
+
+
+def test_every_preset_is_within_what_a_configuration_may_ask_for(folder):
+    for own in presets().values():
+        edit(folder, preset=own.model_dump(), shape=[*own.preprocessing.get("size", (64, 64)), 1])
+        with pytest.raises(LookupError):
+            load(folder, built)
+
+
+def built(*_):
+    raise LookupError
+
+
 def test_a_hyperparameter_that_does_not_fit_is_named(folder):
     config = json.loads((folder / "config.json").read_text())
     config["preset"]["hyperparameters"]["colour"] = "red"
