@@ -56,17 +56,20 @@ def evaluate(
 
     With masks, in the table or below a folder (see `with_masks`), `pixels` says how well the maps
     fit them. A healthy scan without one has no lesion, an abnormal one is left out there; a scan
-    whose mask cannot be read or does not fit is left out there, and `refused` says why.
+    whose mask cannot be read or does not fit is left out there, and `refused` says why. Scans that
+    are all abnormal are measured by their masks alone: `measures`, `controls`, `shortcuts` and
+    `extra`, which compare them with healthy ones, stay empty.
 
     Raises:
-        TableError: no labels, only one kind of scan, or masks that fit none.
+        TableError: no labels, only one kind of scan and no masks, or masks that fit none.
 
     Warns:
         UnlikeScans: more than one healthy scan in twenty does not look like the calibration scans.
     """
-    labels = check_labels(table)
     if masks is not None:
         table = with_masks(table, masks)
+    labels = check_labels(table)
+    both = len(set(labels)) == 2
     pixels = None
     if table.mask is not None:
         faces = {"": scorer, **scorer.controls_}
@@ -112,17 +115,19 @@ def evaluate(
         if progress is not None:
             progress(done, len(table))
     frame = pd.DataFrame(rows)
-    if len({row["label"] for row in rows}) < 2:
+    if len({row["label"] for row in rows}) < len(set(labels)):
         raise TableError("of the healthy or of the abnormal scans, not one could be read")
-    short = shortcuts(scorer.calibration_, np.array(looks), np.array(marked))
     patients = table.patient is not None
-    measures = measured(frame, others, scorer, patients)
-    measures["shortcuts"] = {
-        name: _beside(frame, values, patients) for name, values in short.items()
-    }
+    measures = described(frame, scorer, patients)
+    if both:
+        measures |= measured(frame, others, scorer.threshold_, patients)
+        short = shortcuts(scorer.calibration_, np.array(looks), np.array(marked))
+        measures["shortcuts"] = {
+            name: _beside(frame, values, patients) for name, values in short.items()
+        }
+        measures["extra"] = by_group(frame, table.groups.iloc[places]) if len(table.groups) else {}
     if pixels is not None:
         measures["pixels"] = pixels.measures(patients, TITLES)
-    measures["extra"] = by_group(frame, table.groups.iloc[places]) if len(table.groups) else {}
     measures["failed"] = failures
     # Disease changes the look of a scan as well; the healthy ones tell of the source alone.
     warn_of_unlike(frame.loc[frame["label"] == 0, "unlike"].to_list(), stacklevel=3)
@@ -139,15 +144,18 @@ def evaluate(
 
 
 def check_labels(table: Table) -> np.ndarray:
-    """The labels of a table, refused where it has not both kinds of scans.
+    """The labels of a table, refused where it has neither both kinds of scans nor masks.
 
     Raises:
-        TableError: no labels, or only one kind.
+        TableError: no labels, or only one kind and no masks.
     """
     if table.label is None or len(set(table.label)) < 2:
+        if table.label is not None and table.mask is not None and table.label.all():
+            return table.label
         raise TableError(
             "an evaluation needs healthy and abnormal scans: a CSV with a column "
-            "'label' (0, 1), or a folder with 'normal' beside other subfolders"
+            "'label' (0, 1), or a folder with 'normal' beside other subfolders; or masks of scans "
+            "that are all abnormal"
         )
     return table.label
 
@@ -164,14 +172,31 @@ def columns(result: Result) -> dict[str, Any]:
     }
 
 
+def described(frame: pd.DataFrame, scorer: Face, patients: bool) -> dict[str, Any]:
+    """What measures.json says of model and scans, with places for what is measured."""
+    preset, labels = scorer.artifact_.preset, frame["label"].to_numpy()
+    places = ("measures", "controls", "controls_left_out", "shortcuts", "extra")
+    return {
+        "model": preset.model.partition(":")[2] or f"{len(preset.members)} models",
+        "preset": preset.name,
+        "n_healthy": int((labels == 0).sum()),
+        "n_abnormal": int((labels == 1).sum()),
+        "patients": patients,
+        "threshold": scorer.threshold_ if np.isfinite(scorer.threshold_) else None,
+        "fpr": scorer.calibration_.fpr,
+        "pixel_fpr": scorer.calibration_.pixel_fpr,
+        "unlike_calibration": float(np.mean(frame["unlike"].to_numpy() > 1)),
+        **{place: {} for place in places},
+    }
+
+
 def measured(
-    frame: pd.DataFrame, others: dict[str, list[float]], scorer: Face, patients: bool
+    frame: pd.DataFrame, others: dict[str, list[float]], threshold: float, patients: bool
 ) -> dict[str, Any]:
-    """measures.json: the model's measures, the controls' and their differences."""
+    """The model's measures of whole scans, the controls' and their differences."""
     labels, scores = frame["label"].to_numpy(), frame["anomaly_score"].to_numpy()
     groups = frame["patient"].to_numpy(str) if patients else None
-    preset = scorer.artifact_.preset
-    found = detection_measures(labels, scores, threshold=scorer.threshold_, groups=groups)
+    found = detection_measures(labels, scores, threshold=threshold, groups=groups)
     controls, left_out = {}, {}
     rivals = {"paper score": frame["paper_score"].to_numpy(), **others}
     for name, rival in rivals.items():
@@ -186,18 +211,9 @@ def measured(
             continue
         controls[title] = _beside(frame.loc[seen], rival[seen], patients)
     return {
-        "model": preset.model.partition(":")[2] or f"{len(preset.members)} models",
-        "preset": preset.name,
-        "n_healthy": int((labels == 0).sum()),
-        "n_abnormal": int((labels == 1).sum()),
-        "patients": patients,
-        "threshold": scorer.threshold_ if np.isfinite(scorer.threshold_) else None,
-        "fpr": scorer.calibration_.fpr,
-        "pixel_fpr": scorer.calibration_.pixel_fpr,
         "measures": {key: value.to_dict() for key, value in found.items()},
         "controls": controls,
         "controls_left_out": left_out,
-        "unlike_calibration": float(np.mean(frame["unlike"].to_numpy() > 1)),
     }
 
 

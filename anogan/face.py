@@ -177,7 +177,7 @@ class Face(OutlierMixin, BaseEstimator):
         """Refuse tables that could not be calibrated or measured on.
 
         Raises:
-            WrongUse: too few scans are held out, or the validation has no labels of both kinds.
+            WrongUse: too few scans are held out, or the validation lacks a kind and masks.
         """
         from anogan.evaluation import check_labels
 

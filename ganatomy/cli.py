@@ -188,9 +188,7 @@ def fit(
 @model_argument
 @click.argument("scans", nargs=-1, required=True)
 @out_option
-@click.option(
-    "--maps/--no-maps", default=None, help="Write anomaly maps.  [default: yes; not on Spark]"
-)
+@click.option("--maps/--no-maps", default=None, help="Write anomaly maps.  [default: maps]")
 @click.option(
     "--engine",
     type=click.Choice(["process", "spark"]),
@@ -285,12 +283,12 @@ def evaluate(
     from ganatomy.tables import read_labelled_table, table_of_two, with_masks
 
     roles = {"scan": "joined"}
-    if normal is not None and abnormal is not None and not data:
+    if abnormal is not None and (normal or masks) and not data:
         table = table_of_two(normal, abnormal)
     elif data and normal is None and abnormal is None:
         table = read_labelled_table(data, roles)
     else:
-        raise click.UsageError("give --data, or both --normal and --abnormal")
+        raise click.UsageError("give --data, or --abnormal with --normal or --masks or both")
     if masks is not None:
         table = with_masks(table, masks)
     if json_file is not None and not json_file.parent.is_dir():

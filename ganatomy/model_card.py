@@ -73,7 +73,7 @@ def model_card(preset: Preset, facts: Mapping[str, Any]) -> str:
             "scanner needs `ganatomy calibrate`.",
             "",
         ]
-    if "measures" in facts:
+    if facts.get("measures"):  # none where all validation scans are abnormal
         lines += ["## Measures", "", "| measure | value | 95 % interval |", "|---|---|---|"]
         lines += [
             f"| {name.replace('_', ' ')} | {m['value']:.3f} | {m['low']:.3f} to {m['high']:.3f} |"

@@ -39,6 +39,8 @@ def print_measures(found: Iterable[tuple[str, dict]]) -> None:
         counts = f"{measures['n_healthy']} healthy, {measures['n_abnormal']} abnormal"
         by = "patients" if measures["patients"] else "scans"
         click.echo(f"{name}: {counts} (95 % intervals over {by})")
+        if not measures["measures"]:
+            click.echo("  without healthy scans there are no measures of whole scans")
         for key, value in measures["measures"].items():
             click.echo(
                 f"  {key.replace('_', ' '):<20} {value['value']:.3f} "
@@ -79,15 +81,17 @@ def print_differences(found: list[tuple[str, Any]]) -> None:
     (first, one), *others = found
     for name, other in others:
         both = one.scores.merge(other.scores, on="scan", suffixes=("", "_other"))
-        gap = paired_difference(
-            both["label"].to_numpy(),
-            both["anomaly_score"].to_numpy(),
-            both["anomaly_score_other"].to_numpy(),
-            groups=both["patient"].to_numpy(str) if one.measures["patients"] else None,
-        )
-        click.echo(
-            f"AUROC of {first} minus {name}: {gap.value:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})"
-        )
+        if both["label"].nunique() == 2:
+            gap = paired_difference(
+                both["label"].to_numpy(),
+                both["anomaly_score"].to_numpy(),
+                both["anomaly_score_other"].to_numpy(),
+                groups=both["patient"].to_numpy(str) if one.measures["patients"] else None,
+            )
+            click.echo(
+                f"AUROC of {first} minus {name}: {gap.value:+.3f} "
+                f"({gap.low:+.3f} to {gap.high:+.3f})"
+            )
         if one.pixels is not None and other.pixels is not None:
             for measure, gap in one.pixels.minus(other.pixels).items():
                 click.echo(

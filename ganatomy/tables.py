@@ -144,13 +144,14 @@ def read_labelled_table(specs: Sequence[str], roles: Mapping[str, str]) -> Table
     return table
 
 
-def table_of_two(normal: Path, abnormal: Path) -> Table:
-    """A labelled table of a folder of healthy and a folder of abnormal scans."""
-    healthy, sick = (read_table([str(p)], {"scan": "joined"}) for p in (normal, abnormal))
+def table_of_two(normal: Path | None, abnormal: Path) -> Table:
+    """A labelled table of a folder of healthy scans, or none, and a folder of abnormal ones."""
+    folders = {0: normal, 1: abnormal}
+    read = {n: read_table([str(p)], {"scan": "joined"}) for n, p in folders.items() if p}
     return Table(
-        {"scan": healthy.first + sick.first},
-        _unique([f"normal/{n}" for n in healthy.names] + [f"abnormal/{n}" for n in sick.names]),
-        np.array([0] * len(healthy) + [1] * len(sick)),
+        {"scan": [path for table in read.values() for path in table.first]},
+        _unique([f"{('normal', 'abnormal')[n]}/{own}" for n, t in read.items() for own in t.names]),
+        np.array([label for label, table in read.items() for _ in table.names]),
     )
 
 

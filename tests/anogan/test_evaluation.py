@@ -17,7 +17,7 @@ from anogan.evaluation import evaluate
 from anogan.examples import SIDE
 from ganatomy.report.tables import extra_tables
 from ganatomy.scans import Preprocessing
-from ganatomy.tables import Table, TableError, read_labelled_table, read_table
+from ganatomy.tables import Table, TableError, read_labelled_table, read_table, table_of_two
 
 SCAN = {"scan": "joined"}
 
@@ -213,6 +213,8 @@ def test_patients_are_resampled_where_they_are_known(scorer, pictures, tmp_path)
 def test_an_evaluation_needs_both_kinds(scorer, pictures, tmp_path):
     with pytest.raises(TableError, match="needs healthy and abnormal scans"):
         evaluate(scorer, read_table([str(pictures.healthy)], SCAN))
+    with pytest.raises(TableError, match="needs healthy and abnormal scans"):
+        evaluate(scorer, table_of_two(None, pictures.labelled / "abnormal"))
     (tmp_path / "normal").mkdir()
     (tmp_path / "odd").mkdir()
     for kind in ("normal", "odd"):

@@ -249,6 +249,31 @@ def test_evaluate_lays_maps_beside_masks(quick_model, pictures, tmp_path):
     assert "outer frame alone" in html
 
 
+def test_scans_that_are_all_abnormal_are_measured_by_their_masks(quick_model, pictures, tmp_path):
+    (tmp_path / "masks").mkdir()
+    for file in (pictures.labelled / "abnormal").iterdir():
+        mask = np.zeros((48, 48), np.uint8)
+        mask[18:30, 8:40] = 255
+        Image.fromarray(mask).save(tmp_path / "masks" / file.name)
+    command = ["evaluate", quick_model, quick_model, "--abnormal", pictures.labelled / "abnormal"]
+    refused = run(*command)
+    assert refused.exit_code == 2
+    assert "--abnormal with --normal or --masks" in refused.stderr
+    result = run(*command, "--masks", tmp_path / "masks", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "0 healthy, 14 abnormal" in result.output
+    assert "without healthy scans there are no measures of whole scans" in result.output
+    assert "masks: 14 lesions in 14 of 14 scans" in result.output
+    assert "dice of" in result.output
+    assert "AUROC of" not in result.output
+    folder = next((tmp_path / "out").iterdir())
+    written = json.loads((folder / "measures.json").read_text())
+    assert not any(written[part] for part in ("measures", "controls", "shortcuts", "extra"))
+    assert 0 < written["pixels"]["measures"]["pixel_auroc"]["value"] < 1
+    assert run("report", folder, "--out", tmp_path / "page.html").exit_code == 0
+    assert "Lesions found" in (tmp_path / "page.html").read_text()
+
+
 def test_the_difference_of_two_models_is_of_the_scans_that_both_could_read(capsys):
     import pandas as pd
 
@@ -337,7 +362,7 @@ def test_evaluate_report(quick_model, pictures, tmp_path):
         (["fit", "linear", "--data", "nowhere"], "nowhere: no such file or folder"),
         (["fit", "linear", "--data", "x", "--set", "siez=3"], "--set siez: linear has no such"),
         (["score", "nowhere", "x", "--out", "y"], "nowhere: no such model folder"),
-        (["evaluate", "nowhere"], "give --data, or both"),
+        (["evaluate", "nowhere"], "give --data, or --abnormal with"),
         (["score", "m", "x", "--out", "y", "--engine", "spark", "--maps"], "spark writes no maps"),
         (["report", "nowhere", "--out", "x.html"], "nowhere: no such model folder"),
     ],
