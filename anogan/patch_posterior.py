@@ -33,7 +33,8 @@ class PatchPosterior(Detector):
         width: channels of the finest layer of generator and discriminator.
         adversary: "nonsaturating" or "saturating", whose discriminator is a posterior.
         spectral: spectral normalisation of the discriminator (Miyato 2018).
-        evidence: what the map is of: "posterior", 1 - D, or "log_odds", log((1 - D) / D).
+        evidence: what the map is of: "posterior", 1 - D, or "log_odds", log(1 + (1 - D) / D),
+            which is -log D. Both are 0 where D is certain of a healthy patch: maps take magnitudes.
         chunk: samples in one pass of scoring.
         **game: `term_weights`, `optimizers`, `averages` of `AdversarialModel`.
 
@@ -142,7 +143,7 @@ class PatchPosterior(Detector):
     def examine(self, x: Tensor, start: Tensor) -> Findings:
         odds = self.log_odds(x)
         doubt = ops.sigmoid(odds)
-        residual = doubt if self.evidence == "posterior" else odds
+        residual = doubt if self.evidence == "posterior" else ops.softplus(odds)
         return Findings(x, residual, per_sample(doubt), start)
 
     def pictures(self, samples: Tensor) -> dict[str, Any]:
