@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from importlib.metadata import version
 from pathlib import Path
@@ -28,8 +27,8 @@ from anogan.score_rows import (
     write_worklist,
 )
 from anogan.volume_pictures import write_volumes
-from ganatomy.artifacts import ArtifactError, write_whole
 from ganatomy.progress import counter
+from ganatomy.run_folder import claim
 from ganatomy.scans import ScanError, write_map, write_mask
 from ganatomy.tables import Table, fingerprint
 
@@ -121,20 +120,13 @@ def safe(name: str) -> str:
 
 def _claim(folder: Path, scorer: Face) -> None:
     """Remember whose results these are."""
-    artifact = scorer.artifact_
-    own = {
-        "preset": artifact.preset.name,
-        "threshold": scorer.threshold_ if np.isfinite(scorer.threshold_) else None,
-        "data": artifact.facts.get("data", {}).get("fingerprint"),
-    }
-    file = folder / "model.json"
-    if file.exists():
-        if json.loads(file.read_text()) != own:
-            raise ArtifactError(f"{folder} holds another model's results: choose another --out")
-    elif any(folder.iterdir()):
-        raise ArtifactError(f"{folder} is not empty and holds no scores: choose another --out")
-    else:
-        write_whole(file, json.dumps(own))
+    artifact, threshold = scorer.artifact_, scorer.threshold_
+    claim(
+        folder,
+        preset=artifact.preset.name,
+        threshold=threshold if np.isfinite(threshold) else None,
+        data=artifact.facts.get("data", {}).get("fingerprint"),
+    )
 
 
 def _write_map(scorer: Face, folder: Path, stem: str, result: Result) -> tuple[str, Lesions | None]:

@@ -48,8 +48,7 @@ def shortcuts(
         By name. The frame and the mean intensity are left out where a model was calibrated
         before they were kept, the alignment where it does not align.
     """
-    # An ensemble's looks hold the alignments of further members behind the first's.
-    kept = calibration.looks[:, : looks.shape[1]]
+    kept = calibration.looks
     pairs = {
         "image aspect": (kept[:, :1], looks[:, :1]),
         "exposure": (kept[:, EXPOSURE], looks[:, EXPOSURE]),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
@@ -14,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from ganatomy.archived import VARIABLE, contents
-from ganatomy.artifacts import ArtifactError, local_folder, read_config, write_whole
+from ganatomy.artifacts import ArtifactError, local_folder, read_config
 from ganatomy.errors import WrongUse
 from ganatomy.progress import counter
+from ganatomy.run_folder import claim
 from ganatomy.served import CHUNK
 from ganatomy.tables import Table, fingerprint
 
@@ -54,7 +54,12 @@ def score_archive(model: str | Path, table: Table, folder: Path) -> list[str]:
     # Spark comes first: what cannot start leaves no folder behind.
     with spark_session() as spark:
         folder.mkdir(parents=True, exist_ok=True)
-        _claim(folder, config)
+        claim(
+            folder,
+            preset=config["preset"]["name"],
+            threshold=config.get("calibration", {}).get("threshold"),
+            data=config.get("data", {}).get("fingerprint"),
+        )
         done = _resume(folder, inputs)
         rest = [
             (name, str(path.absolute()), inputs[name])
@@ -190,23 +195,6 @@ class _Scored:
         answers = [f.when(error.isNull(), f.col(f"answer.{n}")).alias(n) for n in self.answers]
         threshold = f.lit(self.threshold).cast("double").alias("threshold")
         return answered.select("scan", *answers, threshold, error.alias("error"), "input")
-
-
-def _claim(folder: Path, config: dict[str, Any]) -> None:
-    """Remember whose results these are."""
-    own = {
-        "preset": config["preset"]["name"],
-        "threshold": config.get("calibration", {}).get("threshold"),
-        "data": config.get("data", {}).get("fingerprint"),
-    }
-    file = folder / "model.json"
-    if file.exists():
-        if json.loads(file.read_text()) != own:
-            raise ArtifactError(f"{folder} holds another model's results: choose another --out")
-    elif any(folder.iterdir()):
-        raise ArtifactError(f"{folder} is not empty and holds no scores: choose another --out")
-    else:
-        write_whole(file, json.dumps(own))
 
 
 def _resume(folder: Path, inputs: dict[str, str]) -> set[str]:

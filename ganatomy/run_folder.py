@@ -1,4 +1,4 @@
-"""Whose run a model folder holds: run.json says so, and nothing else is gone on with."""
+"""Whose a folder is: run.json tells a model's run, model.json the model of scores."""
 
 from __future__ import annotations
 
@@ -75,3 +75,19 @@ def open_folder(out: Path, identity: dict[str, Any], *, resume: bool) -> dict[st
     if stored is None:
         write_whole(file, json.dumps(identity))
     return stored or {}
+
+
+def claim(folder: Path, **own: Any) -> None:
+    """Make `folder` one of scores of the model that `own` tells from others.
+
+    Raises:
+        ArtifactError: it holds another model's, or something else.
+    """
+    file = folder / "model.json"
+    if file.exists():
+        if json.loads(file.read_text()) != own:
+            raise ArtifactError(f"{folder} holds another model's results: choose another --out")
+    elif any(folder.iterdir()):
+        raise ArtifactError(f"{folder} is not empty and holds no scores: choose another --out")
+    else:
+        write_whole(file, json.dumps(own))
