@@ -108,93 +108,13 @@ class Nearest(_Distance):
         return {**super().get_config(), "memory": self.memory, "neighbours": self.neighbours}
 
 
-class FeatureDensity:
-    """Second stage of a detector: a density of its features, fitted once it is trained.
-
-    Stands before a `Detector` among the bases; what that has trained is asked for `features`.
-    Of the sample it measures the mean over places, scaled to length 1 (the paper's score), and of
-    every place its own features (the map).
-    """
-
-    density: str
-    memory: int
-    neighbours: int
-    chunk: int
-    spare: int
-    shape: tuple[int, ...]
-    networks: dict[str, keras.Model]
-
-    def features(self, x: Tensor) -> Tensor:
-        """Features [B, *places, n] of samples [B, *size, c], by networks that are trained."""
-        raise NotImplementedError
-
-    def density_network(self, shape: tuple[int, ...]) -> keras.Model:
-        """From features [B, *places, n] to the distance of the whole [B] and of places."""
-        exact: dict[str, Any] = {"dtype": "float32"}
-        kinds = {
-            "gaussian": lambda name: Mahalanobis(name=name, **exact),
-            "neighbours": lambda name: Nearest(self.memory, self.neighbours, name=name, **exact),
-        }
-        if self.density not in kinds:
-            raise ValueError(f"density {self.density!r} is none of {', '.join(kinds)}")
-        if not 1 <= self.neighbours <= self.memory:
-            raise ValueError(f"neighbours are 1 to {self.memory}, not {self.neighbours}")
-        features = keras.Input(shape, name="features", **exact)
-        places = keras.layers.Reshape((-1, shape[-1]), **exact)(features)
-        mean: Tensor = ops.mean(places, axis=1, keepdims=True)
-        length: Tensor = ops.sqrt(ops.sum(ops.square(mean), axis=-1, keepdims=True))
-        whole = kinds[self.density]("whole")(mean / (length + 1e-6))
-        local = kinds[self.density]("local")(places)
-        outputs = {
-            "whole": ops.squeeze(whole, -1),
-            "local": keras.layers.Reshape(shape[:-1], **exact)(local),
-            "embedding": ops.squeeze(mean / (length + 1e-6), 1),
-        }
-        return keras.Model(features, outputs, name="density")
-
-    def solve(self, samples: np.ndarray) -> None:
-        """Fit the density on healthy samples [n, *size, c]."""
-        extract, parts = compiled(self.features), []
-        for begin in range(0, len(samples), self.chunk):
-            x = np.asarray(samples[begin : begin + self.chunk], np.float32)
-            padded = np.zeros((self.chunk + self.spare, *x.shape[1:]), np.float32)
-            padded[: len(x)] = x
-            parts.append(np.asarray(extract(padded))[: len(x)])
-        features = np.concatenate(parts)
-        density: Any = self.networks["density"]
-        embedding = density.predict(features, batch_size=self.chunk, verbose=0)["embedding"]
-        density.get_layer("whole").fit(embedding[:, None])
-        density.get_layer("local").fit(features.reshape(len(features), -1, features.shape[-1]))
-
-    def measured(self, x: Tensor) -> Findings:
-        """Findings of samples: distances of places as the map, of the whole as the score."""
-        features = self.features(x)
-        found = self.networks["density"](features)
-        local = found["local"][..., None]
-        matrices = [
-            _belonging(few, many)
-            for few, many in zip(local.shape[1:-1], self.shape[:-1], strict=True)
-        ]
-        return Findings(x, along_axes(local, matrices)[..., 0], found["whole"], found["embedding"])
-
-
-def _belonging(places: int, side: int) -> np.ndarray:
-    """Which place each pixel belongs to, [side, places] of 0 and 1.
-
-    A place covers the least power of two of pixels that lets all of them cover the side; what
-    that is too many is padding, half of it before the first pixel, as in `ganatomy.networks.unet`.
-    """
-    factor = 1 << (-(-side // places) - 1).bit_length()
-    before = (places * factor - side) // 2
-    place = (np.arange(side) + before) // factor
-    return np.eye(places, dtype=np.float32)[place]
-
-
-class PlantedDensity(FeatureDensity, Planted):
+class PlantedDensity(Planted):
     """The planted-anomaly network, then a density of what it sees in healthy samples.
 
     A network taught to tell planted from healthy tissue has features in which other anomalies lie
-    apart as well; how far is measured without its having seen them.
+    apart as well; how far is measured without its having seen them. Of a sample it measures the
+    mean over places, scaled to length 1 (the paper's score), and of every place its own features
+    (the map).
 
     Args:
         shape: of one sample, (*size, channels).
@@ -216,6 +136,10 @@ class PlantedDensity(FeatureDensity, Planted):
         neighbours: int = 3,
         **planted: Any,
     ):
+        if density not in ("gaussian", "neighbours"):
+            raise ValueError(f"density {density!r} is none of gaussian, neighbours")
+        if not 1 <= neighbours <= memory:
+            raise ValueError(f"neighbours are 1 to {memory}, not {neighbours}")
         # Networks are built in `Planted`'s own constructor.
         self.density, self.layer = density, layer
         self.memory, self.neighbours = memory, neighbours
@@ -228,12 +152,61 @@ class PlantedDensity(FeatureDensity, Planted):
         if self.layer not in names:
             raise ValueError(f"layer {self.layer!r} is no layer of the network")
         features: Tensor = localiser.get_layer(self.layer).output
-        return {**networks, "density": self.density_network(tuple(features.shape[1:]))}
+        return {**networks, "density": self._density_network(tuple(features.shape[1:]))}
+
+    def _density_network(self, shape: tuple[int, ...]) -> keras.Model:
+        """From features [B, *places, n] to the distance of the whole [B] and of places."""
+        exact: dict[str, Any] = {"dtype": "float32"}
+
+        def distance(name: str) -> _Distance:
+            if self.density == "gaussian":
+                return Mahalanobis(name=name, **exact)
+            return Nearest(self.memory, self.neighbours, name=name, **exact)
+
+        features = keras.Input(shape, name="features", **exact)
+        places = keras.layers.Reshape((-1, shape[-1]), **exact)(features)
+        mean: Tensor = ops.mean(places, axis=1, keepdims=True)
+        length: Tensor = ops.sqrt(ops.sum(ops.square(mean), axis=-1, keepdims=True))
+        embedding = mean / (length + 1e-6)
+        outputs = {
+            "whole": ops.squeeze(distance("whole")(embedding), -1),
+            "local": keras.layers.Reshape(shape[:-1], **exact)(distance("local")(places)),
+            "embedding": ops.squeeze(embedding, 1),
+        }
+        return keras.Model(features, outputs, name="density")
 
     def features(self, x: Tensor) -> Tensor:
+        """Features [B, *places, n] of samples [B, *size, c], by the network that was trained."""
         localiser = self.network("localiser")
         look = keras.Model(localiser.input, localiser.get_layer(self.layer).output)
         return ops.cast(look(x, training=False), "float32")
 
+    def solve(self, samples: np.ndarray) -> None:
+        """Fit the density on healthy samples [n, *size, c]."""
+        extract = compiled(self.features)
+        (features,) = self.passes(lambda x: [extract(x)], samples)
+        density: Any = self.networks["density"]
+        embedding = density.predict(features, batch_size=self.chunk, verbose=0)["embedding"]
+        density.get_layer("whole").fit(embedding[:, None])
+        density.get_layer("local").fit(features.reshape(len(features), -1, features.shape[-1]))
+
     def examine(self, x: Tensor, start: Tensor) -> Findings:
-        return self.measured(x)
+        found = self.networks["density"](self.features(x))
+        local = found["local"][..., None]
+        matrices = [
+            _belonging(few, many)
+            for few, many in zip(local.shape[1:-1], self.shape[:-1], strict=True)
+        ]
+        return Findings(x, along_axes(local, matrices)[..., 0], found["whole"], found["embedding"])
+
+
+def _belonging(places: int, side: int) -> np.ndarray:
+    """Which place each pixel belongs to, [side, places] of 0 and 1.
+
+    A place covers the least power of two of pixels that lets all of them cover the side; what
+    that is too many is padding, half of it before the first pixel, as in `ganatomy.networks.unet`.
+    """
+    factor = 1 << (-(-side // places) - 1).bit_length()
+    before = (places * factor - side) // 2
+    place = (np.arange(side) + before) // factor
+    return np.eye(places, dtype=np.float32)[place]

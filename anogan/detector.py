@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -66,13 +67,23 @@ class Detector(AdversarialModel):
         """Examine samples [n, *size, channels] in chunks of one size."""
         if "_examine" not in vars(self):
             object.__setattr__(self, "_examine", compiled(self.examine))
+        return Findings(*self.passes(lambda x: self._examine(x, self.start(x)), samples))
+
+    def passes(
+        self, function: Callable[[np.ndarray], Sequence[Tensor]], samples: np.ndarray
+    ) -> list[np.ndarray]:
+        """What `function` gives for chunks of samples [n, *size, channels], each of its values as
+        one array [n, ...].
+
+        Raises:
+            ValueError: no samples.
+        """
         parts = []
         for begin in range(0, len(samples), self.chunk):
             x = np.asarray(samples[begin : begin + self.chunk], np.float32)
             padded = np.zeros((self.chunk + self.spare, *x.shape[1:]), np.float32)
             padded[: len(x)] = x
-            found = self._examine(padded, self.start(padded))
-            parts.append([np.asarray(value)[: len(x)] for value in found])
+            parts.append([np.asarray(value)[: len(x)] for value in function(padded)])
         if not parts:
             raise ValueError("no samples to inspect")
-        return Findings(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+        return [np.concatenate(part) for part in zip(*parts, strict=True)]
