@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from anogan.aae import AdversarialAutoencoder
-from ganatomy.batches import batches
 from ganatomy.training import train
 from tests.anogan.test_detectors import SMALL, images, rough
+from tests.feeding import feed
 
 SHAPE = (8, 8, 1)
 
@@ -32,18 +32,7 @@ def learn(model, samples, steps, batch_size=16):
         def on_epoch_end(self, epoch, logs=None):
             losses.append({key: float(np.mean(value)) for key, value in (logs or {}).items()})
 
-    def data(first, end, updates, noise):
-        return batches(
-            {"scan": samples},
-            noise,
-            roles=model.roles,
-            batch_size=batch_size,
-            updates=updates,
-            first_step=first,
-            steps=end,
-            seed=0,
-        )
-
+    data = feed(model, batch_size, scan=samples)
     (stage,) = model.stage_list
     train(model, data, {stage.name: steps}, every=1, callbacks=lambda: [Keep()])
     return losses

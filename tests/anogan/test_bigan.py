@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from anogan.bigan import BiGAN
-from ganatomy.batches import batches
 from ganatomy.gradients import gradient
 from ganatomy.training import train
 from tests.anogan.test_detectors import images, rough
+from tests.feeding import feed
 
 SMALL = {"latent": 4, "width": 2, "chunk": 4}
 
@@ -157,18 +157,7 @@ def test_the_encoder_learns_to_invert_the_generator(stochastic):
     grey = np.random.default_rng(0).uniform(-0.8, 0.8, (256, 1, 1, 1)).astype("float32")
     healthy = np.tile(grey, (1, 8, 8, 1))
 
-    def data(first, end, updates, noise):
-        return batches(
-            {"scan": healthy},
-            noise,
-            roles=model.roles,
-            batch_size=32,
-            updates=updates,
-            first_step=first,
-            steps=end,
-            seed=0,
-        )
-
+    data = feed(model, 32, scan=healthy)
     before = model.inspect(healthy[:64]).reconstruction.mean((1, 2, 3))
     train(model, data, {"adversarial": 500}, every=500)
     after = model.inspect(healthy[:64]).reconstruction.mean((1, 2, 3))

@@ -20,8 +20,8 @@ from anogan.vae import VAE
 from anogan.vaegan import VAEGAN
 from anogan.vagan import VAGAN
 from anogan.variance_autoencoder import VarianceAutoencoder
-from ganatomy.batches import batches
 from ganatomy.training import train
+from tests.feeding import feed
 
 SHAPE = (8, 8, 1)
 SMALL = {"latent": 4, "width": 2, "chunk": 4}
@@ -350,18 +350,7 @@ def test_the_encoder_learns_and_leaves_generator_and_critic_alone(encoding, term
         def on_epoch_end(self, epoch, logs=None):
             losses.append(logs)
 
-    def data(first, end, updates, noise):
-        return batches(
-            {"scan": array},
-            noise,
-            roles=model.roles,
-            batch_size=8,
-            updates=updates,
-            first_step=first,
-            steps=end,
-            seed=0,
-        )
-
+    data = feed(model, 8, scan=array)
     steps = {"adversarial": 0, "encoder": 60}
     train(model, data, steps, every=1, callbacks=lambda: [Keep()])
     assert set(losses[0]) == terms

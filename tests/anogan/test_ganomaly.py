@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from anogan.ganomaly import GANomaly
-from ganatomy.batches import batches
 from ganatomy.training import train
 from tests.anogan.test_detectors import images, rough
+from tests.feeding import feed
 
 SMALL = {"latent": 4, "width": 2, "chunk": 4}
 
@@ -74,18 +74,7 @@ def test_it_finds_an_opacity(draw_chest):
         def on_epoch_end(self, epoch, logs=None):
             losses.append({name: float(np.mean(value)) for name, value in (logs or {}).items()})
 
-    def data(first, end, updates, noise):
-        return batches(
-            {"scan": healthy},
-            noise,
-            roles=model.roles,
-            batch_size=16,
-            updates=updates,
-            first_step=first,
-            steps=end,
-            seed=0,
-        )
-
+    data = feed(model, 16, scan=healthy)
     train(model, data, {"adversarial": 200}, every=1, callbacks=lambda: [Keep()])
     terms = {"generator/features", "generator/image", "generator/code"}
     assert set(losses[0]) == terms | {"critic/adversarial"}

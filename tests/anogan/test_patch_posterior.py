@@ -8,10 +8,10 @@ import pytest
 
 from anogan.patch_posterior import PatchPosterior
 from anogan.residuals import Postprocessing
-from ganatomy.batches import batches
 from ganatomy.networks import dense_critic
 from ganatomy.training import train
 from tests.anogan.test_detectors import images, rough
+from tests.feeding import feed
 
 SMALL = {"patch": 7, "patches": 3, "latent": 4, "width": 2, "chunk": 4}
 
@@ -119,18 +119,7 @@ def test_a_discriminator_of_healthy_patches_doubts_what_it_never_saw(draw_chest,
     model = PatchPosterior((16, 16, 1), patch=7, patches=8, latent=8, width=8, evidence=evidence)
     healthy = chests(range(64))
 
-    def data(first, end, updates, noise):
-        return batches(
-            {"scan": healthy},
-            noise,
-            roles=model.roles,
-            batch_size=16,
-            updates=updates,
-            first_step=first,
-            steps=end,
-            seed=0,
-        )
-
+    data = feed(model, 16, scan=healthy)
     train(model, data, {"adversarial": 150}, every=150)
     well, ill = chests(range(100, 120)), chests(range(100, 120), abnormal=True)
     found, other = model.inspect(ill), model.inspect(well)

@@ -18,6 +18,7 @@ from anogan.blending import (
 from anogan.planted import Planted
 from ganatomy.batches import batches
 from ganatomy.training import train
+from tests.feeding import feed
 
 GRIDS = [(12, 10), (9, 8, 7)]
 
@@ -222,18 +223,7 @@ def trained(kind, draw_chest, **settings):
     optimizers = {"localiser": {"learning_rate": 0.005}}
     model = kind((32, 32, 1), width=4, depth=2, optimizers=optimizers, **settings)
 
-    def data(first, end, updates, noise):
-        return batches(
-            {"scan": array},
-            noise,
-            roles=model.roles,
-            batch_size=16,
-            updates=updates,
-            first_step=first,
-            steps=end,
-            seed=0,
-        )
-
+    data = feed(model, 16, scan=array)
     train(model, data, {"localise": 100}, every=50)
     model.solve(array)
     return model, scans(range(500, 520)), scans(range(600, 620), abnormal=True)

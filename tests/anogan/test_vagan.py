@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from anogan.vagan import VAGAN
-from ganatomy.batches import batches
 from ganatomy.training import train
 from tests.anogan.test_detectors import images, rough
+from tests.feeding import feed
 
 SMALL = {"width": 2, "chunk": 4}
 
@@ -76,17 +76,7 @@ def test_an_untrained_map_changes_nothing():
 def test_the_first_stage_leaves_the_map_alone():
     model = made(critic_updates=2)
 
-    def data(first, end, updates, noise):
-        return batches(
-            {"scan": images(9), "abnormal": images(12, seed=1)},
-            noise,
-            roles=model.roles,
-            batch_size=4,
-            updates=updates,
-            first_step=first,
-            steps=end,
-            seed=0,
-        )
+    data = feed(model, 4, scan=images(9), abnormal=images(12, seed=1))
 
     def weights(name):
         return [v.numpy() for v in model.networks[name].trainable_variables]
@@ -124,18 +114,9 @@ def test_the_map_takes_away_what_the_sick_have_and_leaves_the_healthy():
         optimizers={"critic": fast, "map": fast},
     )
 
-    def data(first, end, updates, noise):
-        return batches(
-            {"scan": squares(range(64)), "abnormal": squares(range(200, 248), abnormal=True)},
-            noise,
-            roles=model.roles,
-            batch_size=16,
-            updates=updates,
-            first_step=first,
-            steps=end,
-            seed=0,
-        )
-
+    data = feed(
+        model, 16, scan=squares(range(64)), abnormal=squares(range(200, 248), abnormal=True)
+    )
     train(model, data, {"critic": 50, "adversarial": 200}, every=50)
     well, ill = squares(range(100, 130)), squares(range(100, 130), abnormal=True)
     found, other = model.inspect(ill), model.inspect(well)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from anogan.variance_autoencoder import VarianceAutoencoder
-from ganatomy.batches import batches
 from ganatomy.training import train
 from tests.anogan.test_detectors import images, rough
+from tests.feeding import feed
 
 SMALL = {"latent": 4, "width": 2, "chunk": 4}
 
@@ -24,18 +24,7 @@ def trained(healthy, steps, **settings):
         def on_epoch_end(self, epoch, logs=None):
             terms.append(float(np.mean((logs or {})["autoencoder/likelihood"])))
 
-    def data(first, end, updates, noise):
-        return batches(
-            {"scan": healthy},
-            noise,
-            roles=model.roles,
-            batch_size=16,
-            updates=updates,
-            first_step=first,
-            steps=end,
-            seed=0,
-        )
-
+    data = feed(model, 16, scan=healthy)
     train(model, data, {"autoencoder": steps}, every=1, callbacks=lambda: [Keep()])
     return model, terms
 

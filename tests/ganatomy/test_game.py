@@ -12,6 +12,7 @@ import tensorflow as tf
 from ganatomy.errors import WrongUse
 from ganatomy.game import AdversarialModel, Critic, Noise, Player, Stage
 from ganatomy.training import train
+from tests.feeding import feed
 
 PARITY = Path(__file__).parents[1] / "data" / "parity"
 
@@ -371,7 +372,6 @@ def test_float16_is_refused():
 def test_bfloat16_trains_on_float32_weights():
     keras.config.set_dtype_policy("mixed_bfloat16")
     from anogan.anogan import AnoGAN
-    from ganatomy.batches import batches
 
     model = AnoGAN(
         (8, 8, 1),
@@ -385,17 +385,7 @@ def test_bfloat16_trains_on_float32_weights():
     array = np.random.default_rng(0).uniform(-1, 1, (8, 8, 8, 1)).astype("float32")
     losses = []
 
-    def data(first, end, updates, noise):
-        return batches(
-            {"scan": array},
-            noise,
-            roles=model.roles,
-            batch_size=4,
-            updates=updates,
-            first_step=first,
-            steps=end,
-            seed=0,
-        )
+    data = feed(model, 4, scan=array)
 
     class Keep(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):

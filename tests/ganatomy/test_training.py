@@ -20,7 +20,6 @@ import yaml
 
 from ganatomy import registry
 from ganatomy.artifacts import ArtifactError
-from ganatomy.batches import batches
 from ganatomy.cache import prepare_table
 from ganatomy.callbacks import History, Means, StopAtNaN
 from ganatomy.errors import WrongUse
@@ -28,6 +27,7 @@ from ganatomy.scans import Preprocessing, ScanError
 from ganatomy.settings import check_settings
 from ganatomy.tables import Table, TableError, read_labelled_table, read_table, split
 from ganatomy.training import check_same_step, fit, identity_of, make_strategy, train
+from tests.feeding import feed
 from tests.ganatomy import training_worker
 from tests.ganatomy.replicas_worker import CASES
 
@@ -540,12 +540,7 @@ def test_a_step_does_not_wait_for_what_it_logs():
     model, seen = VAE((8, 8, 1), latent=2, width=2), Seen()
     array = np.random.default_rng(0).uniform(-1, 1, (8, 8, 8, 1)).astype(np.float32)
 
-    def data(first, end, updates, noise):
-        settings = {"roles": model.roles, "batch_size": 4, "seed": 0}
-        return batches(
-            {"scan": array}, noise, updates=updates, first_step=first, steps=end, **settings
-        )
-
+    data = feed(model, 4, scan=array)
     train(model, data, {"variational": 3}, every=3, callbacks=lambda: [Means(), seen])
     assert len(seen.steps) == 3
     for name, mean in seen.report.items():
