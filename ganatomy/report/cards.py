@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from ganatomy.report.figures import colour_bar
-from ganatomy.report.folder import Examples
+from ganatomy.report.folder import Examples, grey
 from ganatomy.report.pictures import (
     MAP,
     RESIDUAL,
@@ -77,11 +77,26 @@ def example_cards(examples: Examples, scored: Scored | None) -> dict[str, Any]:
         ],
         "residual_bar": colour_bar("residual", gradient_stops(RESIDUAL)),
         "residual_limit": number(residual_limit),
+        "residual_meaning": _meaning(examples),
         "map_bar": colour_bar("map", gradient_stops(MAP)),
         "map_limit": number(map_limit),
         "tiles": 4 if examples.seen is None else 5,
         "unseen": bool(np.isnan(examples.map[shown]).any()),
     }
+
+
+def _meaning(examples: Examples) -> str:
+    """What the colours of the residual say: not every method's is a difference of pictures."""
+    seen = grey(examples.input if examples.seen is None else examples.seen)
+    difference = seen - grey(examples.reconstruction)
+    known = np.isfinite(examples.residual)
+    if np.allclose(difference[known], examples.residual[known], atol=1e-3):
+        return (
+            "Orange: the scan is brighter than its reconstruction. Blue: it is darker. "
+            "White: they agree."
+        )
+    made = "" if difference.any() else "This method makes no reconstruction. "
+    return f"{made}What the method says of each pixel itself. Orange: above 0. Blue: below."
 
 
 def _groups(examples: Examples, threshold: float | None) -> list[tuple[str, np.ndarray]]:

@@ -162,12 +162,13 @@ def _examples(path: Path) -> Examples | None:
         shape, of = looked[flat].shape, looked[other].shape
         if len(shape) != 3 or shape[0] != len(names) or of not in (shape, (*shape, 3)):
             raise ValueError(f"{flat} has shape {shape} and {other} {of} for {len(names)} names")
-    difference = _flat(looked["seen"]) - _flat(parts["reconstruction"])
+    difference = grey(looked["seen"]) - grey(parts["reconstruction"])
     if np.nansum(difference * parts["residual"]) < 0:
         # The legend says which colour is brighter; a turned sign would make it lie.
         raise ValueError("the residual has the wrong sign, expected seen minus reconstruction")
     return Examples(names, score, label, seen=seen, **parts)
 
 
-def _flat(pictures: np.ndarray) -> np.ndarray:
+def grey(pictures: np.ndarray) -> np.ndarray:
+    """Pictures [K, H, W] or [K, H, W, 3] as grey ones, [K, H, W]."""
     return pictures.mean(-1) if pictures.ndim == 4 else pictures

@@ -212,6 +212,23 @@ def test_residual_of_the_wrong_sign_is_refused(tmp_path):
         write_report(folder, tmp_path / "page.html")
 
 
+def test_the_legend_says_what_a_residual_is(tmp_path):
+    folder = evaluation_folder(tmp_path)
+    assert "brighter than its reconstruction" in words(write_report(folder, tmp_path / "page.html"))
+    with np.load(folder / "examples.npz") as stored:
+        arrays = dict(stored)
+    # In standard deviations; then of a method that names pixels and reconstructs nothing.
+    named = np.abs(arrays["residual"])
+    for changes, told in (
+        ({"residual": 4 * arrays["residual"]}, "What the method says of each pixel"),
+        ({"residual": named, "reconstruction": arrays["input"]}, "makes no reconstruction"),
+    ):
+        np.savez(folder / "examples.npz", **{**arrays, **changes})
+        said = words(write_report(folder, tmp_path / "page.html"))
+        assert "brighter than its reconstruction" not in said
+        assert told in said
+
+
 def test_what_the_model_saw_is_shown_where_it_differs_from_the_scan(tmp_path):
     page = write_report(evaluation_folder(tmp_path, seen=True), tmp_path / "page.html")
     said = words(page)
