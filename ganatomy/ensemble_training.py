@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from ganatomy import registry
-from ganatomy.artifacts import write_whole
+from ganatomy.artifacts import build_model, write_whole
 from ganatomy.registry import Member, Preset
 from ganatomy.run_folder import identity_of, is_finished, open_folder
+from ganatomy.scans import Preprocessing
 from ganatomy.settings import check_settings
 from ganatomy.tables import Table, split
 from ganatomy.tracking import Run
-from ganatomy.training import Strategy, fit, is_chief, measure
+from ganatomy.training import Strategy, check_stages, fit, is_chief, measure
 
 # Seeds of one member's repetitions do not meet those of an ensemble's.
 APART = 1000
@@ -42,8 +43,11 @@ def fit_members(
         The face of the task, e.g. an `anogan.ensemble.Ensemble`.
     """
     presets = registry.members(preset)
+    # What is wrong with the last member is said before the first is trained.
     for own in presets.values():
         check_settings(own, strategy.num_replicas_in_sync)
+        grid = Preprocessing(**own.preprocessing)
+        check_stages(build_model(own, (*grid.size, grid.channels)), own.training.steps)
     face_of = registry.face(preset.task)
     training, holdout = split(table, preset.training.holdout, seed)
     face_of.check(holdout, fpr, validation)

@@ -403,10 +403,19 @@ def test_seeds_of_one_preset_are_members_with_other_weights_and_the_same_held_ou
     assert not np.allclose(*weights)
 
 
-def test_a_folder_where_no_member_was_trained_yet_is_free(table, tmp_path):
+def test_what_is_wrong_with_the_last_member_is_said_before_the_first_is_trained(table, tmp_path):
     wrong = {"preset": "fanogan", "set": {"size": [8, 8], "training.steps": {"adversarial": 1}}}
     with pytest.raises(WrongUse, match="the stages are"):
-        fit(recipe(wrong), table, tmp_path / "model")
+        fit(recipe(OTHER, wrong), table, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_folder_where_no_member_was_trained_yet_is_free(table, tmp_path):
+    # Known once a stage is traced.
+    settings = {"size": [8, 8], "width": 2, "batch_size": 8, "term_weights": {"critic/penlty": 1}}
+    with pytest.raises(WrongUse, match="penlty"):
+        fit(recipe({"preset": "fanogan", "set": settings}), table, tmp_path / "model")
+    assert (tmp_path / "model" / "run.json").exists()
     fit(recipe(OTHER), table, tmp_path / "model")
 
 
