@@ -11,6 +11,7 @@ from keras import layers, ops
 
 from anogan.detector import Detector, Findings
 from anogan.latent_gan import row
+from anogan.vae import LARGEST, sample
 from ganatomy.game import Batch, Critic, Noise, Player, Stage
 from ganatomy.networks import dcgan_generator, encoder, residual_generator
 from ganatomy.networks.blocks import feature_map
@@ -114,8 +115,8 @@ class BiGAN(Detector):
         told = self.networks["encoder"](batch["scan"], training=True)
         code = told
         if self.stochastic:
-            code = told[:, : self.latent]
-            code += ops.exp(0.5 * told[:, self.latent :]) * batch["spread"]
+            mean, log_variance = told[:, : self.latent], told[:, self.latent :]
+            code = sample(mean, ops.clip(log_variance, -LARGEST, LARGEST), batch["spread"])
         return {"code": code, "image": self.networks["generator"](batch["z"], training=True)}
 
     def critic_terms(self, batch: Batch, played: dict) -> dict:
