@@ -34,11 +34,14 @@ demo: env  ## train on the shipped healthy radiographs, score others, open the p
 	@echo "Open demo/report.html"
 	@$(BIN)/python -m webbrowser -t "file://$(CURDIR)/demo/report.html" >/dev/null 2>&1 || true
 
+# Two processes, which take tests from each other.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+
 test: env  ## run the tests
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-slow: env  ## run the tests that train for minutes, too
-	$(BIN)/python -m pytest -m 'slow or not slow'
+	$(PYTEST) -m 'slow or not slow'
 
 lint: env  ## style and types
 	$(BIN)/ruff check .

@@ -34,14 +34,18 @@ from tests.ganatomy.replicas_worker import CASES
 ROOT = Path(__file__).parents[2]
 # What runs every time reaches every model and both kinds of network; the rest is slow.
 ALWAYS = (
-    "anogan",
     "anogan clipped",
-    "fanogan",
+    "fanogan 1",
     "patch posterior",
     "vagan",
     "bigan",
     "ganomaly",
     "variance autoencoder",
+    "aae residual",
+    "vae",
+    "vaegan",
+    "planted",
+    "planted density",
 )
 
 
