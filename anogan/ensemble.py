@@ -63,7 +63,7 @@ class Ensemble(Face):
 
     A scan's score is the mean of its members' standard scores (see `StandardScores`), its map the
     mean of their maps, each over what healthy scans show at that pixel. A scan that one of them
-    refuses has its error.
+    refuses has its error. Members of one model have the mean of its paper's scores as well.
 
     Args:
         model: the folder of an ensemble, any MLflow URI, or an `Artifact` of `Members`.
@@ -137,7 +137,7 @@ class Ensemble(Face):
         result = JointResult(
             first.path,
             anomaly_score=score,
-            paper_score=score,
+            paper_score=self._paper_score(parts, score),
             slice_scores=by_slice,
             scan=first.scan,
             prepared=first.prepared,
@@ -147,6 +147,12 @@ class Ensemble(Face):
             parts=parts,
         )
         return self._compared(result)
+
+    def _paper_score(self, parts: Sequence[Result], score: float) -> float:
+        """The mean of the members' where all are of one paper; else theirs say nothing together."""
+        if len({member.artifact_.preset.model for member in self.members_.values()}) > 1:
+            return score
+        return math.fsum(part.paper_score for part in parts) / len(parts)
 
     def look_of(self, result: Result) -> np.ndarray:
         """As one scorer's, with the alignment to every mean that members align to."""

@@ -131,6 +131,13 @@ def test_a_score_is_the_mean_of_its_members_standard_scores(ensemble, labelled):
     assert list(ensemble.members_) == ["linear", "small", "peaks"]
 
 
+def test_members_of_one_model_have_the_mean_of_its_papers_scores(ensemble, labelled):
+    for result in ensemble.results(labelled.first[:3]):
+        own = [part.paper_score for part in result.parts]
+        assert result.paper_score == pytest.approx(np.mean(own))
+        assert len(set(own)) > 1
+
+
 def test_a_map_is_the_mean_of_its_members_on_the_scans_own_grid(ensemble, labelled):
     path = labelled.first[-1]
     (joint,) = ensemble.anomaly_map([path])
