@@ -30,9 +30,9 @@ def detectors() -> list[str]:
     """The presets that are compared: all that take 32×32 radiographs or share that recipe."""
     from ganatomy import registry
 
-    names = [n for n, p in registry.presets().items() if n.endswith("-chest-xray")]
+    found = {n: p for n, p in registry.presets().items() if n.endswith("-chest-xray")}
     # A model that needs sick scans as well cannot stand beside those that never saw one.
-    return ["linear", *(n for n in names if set(registry.presets()[n].roles) == set(ROLES))]
+    return ["linear", *(n for n, p in found.items() if set(p.roles) == set(ROLES))]
 
 
 def main() -> None:
@@ -43,6 +43,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1, help="trainings of each")
     parser.add_argument("--render", action="store_true", help="only write the docs")
     chosen = parser.parse_args()
+    from ganatomy import registry
+
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{kept()}/mlflow.db")
     work = kept() / "detection"
@@ -53,6 +55,8 @@ def main() -> None:
             entry = found.setdefault(name, {"rows": {}})
             entry.update(title=task.name, says=task.says)
             for detector in chosen.detectors or detectors():
+                if task.settings and registry.preset(detector).members:
+                    continue  # an ensemble's settings are its members'
                 for seed in range(chosen.seeds):
                     row = one(task, detector, seed, work / name, entry["rows"])
                     entry["rows"][f"{detector}/{seed}"] = row
@@ -96,6 +100,8 @@ def measured(out: Path, test: Any) -> dict[str, Any]:
 
     scorer = AnomalyScorer.load(out)
     measures = evaluate(scorer, test).measures
+    # Members are trained, and look at a scan, one after another.
+    alone = list(getattr(scorer, "members_", {"": scorer}).values())
     controls, pixels = measures["controls"], measures.get("pixels")
     return {
         "measures": measures["measures"],
@@ -103,8 +109,8 @@ def measured(out: Path, test: Any) -> dict[str, Any]:
         "control": controls.get("linear control", {}).get("auroc_difference"),
         "pixels": pixels
         and {**pixels["measures"], "lesions": pixels["lesion_sensitivity"]["mean"]},
-        "minutes": scorer.artifact_.facts["training_seconds"] / 60,
-        "images_per_second": speed(scorer, test),
+        "minutes": sum(one.artifact_.facts["training_seconds"] for one in alone) / 60,
+        "images_per_second": 1 / sum(1 / speed(one, test) for one in alone),
     }
 
 
