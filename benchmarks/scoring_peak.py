@@ -56,10 +56,8 @@ def measure(quick: bool) -> Result:
             "Networks only, on prepared samples; weights are not trained, which changes no time. "
             "Operations are counted by TensorFlow's profiler in the compiled graph; of a search, "
             "those of its loop times its steps.",
-            "Small networks on small pictures are bound by what TensorFlow spends on each "
-            "operation of a pass, and their first and last layers, with 1 to 32 channels, by "
-            "memory: their matrices are too thin to fill a core's vector units. A pass that is "
-            "long enough to hide the first part is bound by the second.",
+            "The part of a pass that does not grow with scans is the start of its operations, and "
+            "no arithmetic; the rest falls short of the peak where matrices are thin.",
         ],
     )
 
