@@ -310,6 +310,7 @@ def test_an_evaluation_shows_members_and_controls_beside_it(folder):
         "member linear",
         "member peaks",
         "member small",
+        "paper score",  # all members are of one model
         "raw principal components",
     ]
 
