@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from anogan.detector import Findings
-from anogan.latent_gan import LatentGAN
+from anogan.latent_gan import LatentGAN, total
 from ganatomy.gradients import descend
 
 Tensor = Any
@@ -116,8 +116,3 @@ class AnoGAN(LatentGAN):
         code = ops.squeeze(ops.take_along_axis(codes, ops.reshape(best, (-1, 1, 1)), axis=1), 1)
         image = generator(code, training=False)
         return Findings.against(x, image, ops.min(score, axis=1), code)
-
-
-def total(x: Tensor) -> Tensor:
-    """Sum over all axes but the first, [B]."""
-    return ops.sum(x, axis=tuple(range(1, len(x.shape))))

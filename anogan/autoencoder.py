@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from anogan.detector import Detector, Findings
-from anogan.latent_gan import row
+from anogan.latent_gan import row, total
 from anogan.restoration import restore
 from ganatomy.networks import dcgan_generator, encoder, residual_generator
 from ganatomy.objectives import per_sample
@@ -117,4 +117,4 @@ class Autoencoder(Detector):
 
 def squares(x: Tensor) -> Tensor:
     """Sum of squares over all axes but the first, in float32, [B]."""
-    return ops.sum(ops.square(ops.cast(x, "float32")), axis=tuple(range(1, len(x.shape))))
+    return total(ops.square(ops.cast(x, "float32")))

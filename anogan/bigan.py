@@ -10,8 +10,8 @@ import numpy as np
 from keras import layers, ops
 
 from anogan.detector import Detector, Findings
-from anogan.latent_gan import row
-from anogan.vae import LARGEST, sample
+from anogan.latent_gan import row, total
+from anogan.vae import halves, sample
 from ganatomy.game import Batch, Critic, Noise, Player, Stage
 from ganatomy.networks import dcgan_generator, encoder, residual_generator
 from ganatomy.networks.blocks import feature_map
@@ -115,8 +115,7 @@ class BiGAN(Detector):
         told = self.networks["encoder"](batch["scan"], training=True)
         code = told
         if self.stochastic:
-            mean, log_variance = told[:, : self.latent], told[:, self.latent :]
-            code = sample(mean, ops.clip(log_variance, -LARGEST, LARGEST), batch["spread"])
+            code = sample(*halves(told), batch["spread"])
         return {"code": code, "image": self.networks["generator"](batch["z"], training=True)}
 
     def critic_terms(self, batch: Batch, played: dict) -> dict:
@@ -165,7 +164,7 @@ class BiGAN(Detector):
             doubt: Any = ops.sum(ops.abs(own["features"] - made["features"]), axis=-1)
         else:
             doubt = ops.softplus(-own["logit"])
-        distance: Any = ops.sum(ops.abs(x - image), axis=tuple(range(1, len(x.shape))))
+        distance: Any = total(ops.abs(x - image))
         return Findings.against(x, image, (1.0 - self.lam) * distance + self.lam * doubt, code)
 
     def pictures(self, samples: Tensor) -> dict[str, Any]:

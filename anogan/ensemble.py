@@ -218,8 +218,8 @@ class Ensemble(Face):
         """Calibrate on the scans that the members were calibrated on.
 
         Each scan is scored by healthy maps and healthy scores of all the others (see
-        `finishing.healthy_scores`): where it is one of those it is compared with, it scores lower
-        than a new one.
+        `finishing.healthy_judgements`): where it is one of those it is compared with, it scores
+        lower than a new one.
         """
         found: list[list[Findings]] = []
         places, looks, marked = [], [], []

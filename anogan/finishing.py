@@ -106,11 +106,6 @@ def calibrated(
     return scorer
 
 
-def healthy_scores(post: Postprocessing, found: Sequence[Findings]) -> list[float]:
-    """The scores of `healthy_judgements`, [n]."""
-    return [score for _, score in healthy_judgements(post, found)]
-
-
 def healthy_judgements(
     post: Postprocessing, found: Sequence[Findings]
 ) -> Iterator[tuple[np.ndarray, float]]:

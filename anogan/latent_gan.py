@@ -174,6 +174,11 @@ def mean_square(x: Tensor) -> Tensor:
     return ops.mean(ops.square(x), axis=tuple(range(1, len(x.shape))))
 
 
+def total(x: Tensor) -> Tensor:
+    """Sum over all axes but the first, [B]."""
+    return ops.sum(x, axis=tuple(range(1, len(x.shape))))
+
+
 def row(images: Tensor) -> np.ndarray:
     """Images [n, *size, c] side by side as one picture; of volumes the middle slice."""
     grey = np.asarray(images, np.float32).mean(-1)

@@ -50,7 +50,7 @@ class VAE(Autoencoder):
         return [Stage("variational", player)]
 
     def play(self, batch: Batch) -> dict:
-        mean, log_variance = self.halves(self.networks["encoder"](batch["scan"], training=True))
+        mean, log_variance = halves(self.networks["encoder"](batch["scan"], training=True))
         code = sample(mean, log_variance, batch["epsilon"])
         image = self.networks["decoder"](code, training=True)
         return {"mean": mean, "log_variance": log_variance, "image": image}
@@ -63,14 +63,15 @@ class VAE(Autoencoder):
 
     def implausibility(self, x: Tensor) -> Tensor:
         """-ELBO at the mean code, without the constant."""
-        mean, log_variance = self.halves(self.network("encoder")(x, training=False))
+        mean, log_variance = halves(self.network("encoder")(x, training=False))
         residual = squares(x - self.decode(mean)) / (2 * self.deviation**2)
         return residual + divergence(mean, log_variance)
 
-    def halves(self, encoded: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of q(z|x), of what the encoder gives."""
-        mean, log_variance = encoded[:, : self.latent], encoded[:, self.latent :]
-        return mean, ops.clip(log_variance, -LARGEST, LARGEST)
+
+def halves(encoded: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and log-variance, [B, latent] each, of what an encoder gives, [B, 2 · latent]."""
+    latent = encoded.shape[-1] // 2
+    return encoded[:, :latent], ops.clip(encoded[:, latent:], -LARGEST, LARGEST)
 
 
 def sample(mean: Tensor, log_variance: Tensor, epsilon: Tensor) -> Tensor:

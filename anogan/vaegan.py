@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from keras import ops
 
 from anogan.autoencoder import squares
-from anogan.vae import VAE, divergence, sample
+from anogan.vae import VAE, divergence, halves, sample
 from ganatomy.game import Batch, Critic, Noise, Player, Stage
 from ganatomy.networks import dcgan_critic, residual_critic
 from ganatomy.objectives import objective
@@ -82,7 +82,7 @@ class VAEGAN(VAE):
         ]
 
     def play(self, batch: Batch) -> dict:
-        mean, log_variance = self.halves(self.networks["encoder"](batch["scan"], training=True))
+        mean, log_variance = halves(self.networks["encoder"](batch["scan"], training=True))
         code = sample(mean, log_variance, batch["epsilon"])
         # One pass: codes of scans and of the prior share the statistics of a batch.
         both = ops.concatenate([code, batch["z"]], axis=0)
@@ -127,7 +127,7 @@ class VAEGAN(VAE):
 
     def implausibility(self, x: Tensor) -> Tensor:
         """-ELBO of the features, at the mean code, without the constant."""
-        mean, log_variance = self.halves(self.network("encoder")(x, training=False))
+        mean, log_variance = halves(self.network("encoder")(x, training=False))
         judge = self.network("discriminator")
         f, g = (judge(y, training=False)["features"] for y in (x, self.decode(mean)))
         return 0.5 * squares(f - g) + divergence(mean, log_variance)

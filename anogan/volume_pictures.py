@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from anogan.face import Face
 from anogan.result import Result
-from ganatomy.scans import ScanError, read_scan
+from ganatomy.scans import Scan, ScanError, read_scan
 from ganatomy.scans.resample import along_axes, antialias, weights
 
 # The report shows so many volumes, the highest scores first; it looks for them among so many scans.
@@ -34,12 +35,21 @@ def write_volumes(
             (float16, NaN where it was not seen), [K, S, H, W].
     """
     highest = sorted(scores, key=lambda name: -scores[name])[:AMONG]
-    chosen = list(islice((name for name in highest if _is_volume(paths[name])), SHOWN))
-    results = scorer.results([paths[name] for name in chosen])
+    chosen: list[str] = []
+
+    def volumes() -> Iterator[Scan]:
+        for name in highest:
+            # A scan may have gone since it was scored.
+            with suppress(ScanError):
+                scan = read_scan(paths[name], window=scorer.preprocessing_.voi)
+                if scan.rank == 3 and min(scan.shape) > 1:
+                    chosen.append(name)
+                    yield scan
+
+    results = scorer.results(islice(volumes(), SHOWN))
     shown = {
-        # A scan may have gone since it was scored.
-        name: volume_slices(result)
-        for name, result in zip(chosen, results, strict=True)
+        chosen[place]: volume_slices(result)
+        for place, result in enumerate(results)
         if result.error is None
     }
     if not shown:
@@ -67,14 +77,6 @@ def write_volumes(
     aside = folder / "part-volumes.npz"
     np.savez_compressed(aside, allow_pickle=False, **arrays)
     os.replace(aside, folder / "volumes.npz")
-
-
-def _is_volume(path: Path) -> bool:
-    try:
-        scan = read_scan(path)
-    except ScanError:
-        return False
-    return scan.rank == 3 and min(scan.shape) > 1
 
 
 def volume_slices(result: Result) -> dict[str, np.ndarray]:

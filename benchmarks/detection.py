@@ -68,7 +68,7 @@ def main() -> None:
 def one(task: Task, detector: str, seed: int, work: Path, rows: Mapping[str, Any]) -> Any:
     """The row of a detector: measures, minutes and speed."""
     from ganatomy import registry
-    from ganatomy.tables import read_labelled_table, read_table
+    from ganatomy.tables import read_labelled_table
     from ganatomy.training import fit
 
     preset = registry.preset(detector).set(task.settings)
@@ -88,7 +88,6 @@ def one(task: Task, detector: str, seed: int, work: Path, rows: Mapping[str, Any
     out = work / f"{detector}-{seed}-{key}"
     print(f"{task.name}: {detector}, seed {seed}", flush=True)
     if not (out / "config.json").exists():
-        train = read_table([str(task.train)], ROLES)
         fit(preset, train, out, seed=seed, resume=out.exists())
     return {"key": key, **measured(out, test)}
 

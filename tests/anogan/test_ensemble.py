@@ -14,7 +14,7 @@ from sklearn.base import clone
 from anogan import AnomalyScorer
 from anogan.calibration import Calibration
 from anogan.ensemble import Ensemble, Members
-from anogan.finishing import healthy_scores
+from anogan.finishing import healthy_judgements
 from anogan.standard_scores import StandardScores, left_out
 from ganatomy import registry
 from ganatomy.artifacts import Artifact, ArtifactError
@@ -218,7 +218,8 @@ def test_healthy_scans_are_scored_by_all_the_others(ensemble, table):
     for place in range(len(ensemble.members_)):
         own = [result.parts[place].findings for result in results]
         post = list(ensemble.members_.values())[place].postprocessing_
-        joint.append(left_out(np.array(healthy_scores(post.model_copy(), own))))
+        judged = healthy_judgements(post.model_copy(), own)
+        joint.append(left_out(np.array([score for _, score in judged])))
     expected = np.sort(np.mean(joint, axis=0))
     np.testing.assert_allclose(ensemble.calibration_.scores, expected, rtol=1e-5, atol=1e-6)
     # Scored as if they were new, in maps and by scores that hold their own, they vary less.

@@ -5,7 +5,7 @@ import pytest
 
 from anogan.calibration import Calibration
 from anogan.detector import Findings
-from anogan.finishing import control_presets, healthy_scores
+from anogan.finishing import control_presets, healthy_judgements
 from anogan.residuals import Postprocessing
 from ganatomy import registry
 from ganatomy.errors import WrongUse
@@ -16,6 +16,10 @@ SIDE = 10
 def findings(residual):
     count = len(residual)
     return Findings(residual[..., None], residual, np.zeros(count), np.zeros((count, 1)))
+
+
+def healthy_scores(post, found):
+    return [score for _, score in healthy_judgements(post, found)]
 
 
 def draw(seed, scans, samples=1):
