@@ -10,7 +10,7 @@ from keras import ops
 from anogan.detector import Detector, Findings
 from anogan.latent_gan import row, total
 from anogan.restoration import restore
-from ganatomy.networks import dcgan_generator, encoder, residual_generator
+from ganatomy.networks import encoder, family
 from ganatomy.objectives import per_sample
 
 Tensor = Any
@@ -55,8 +55,6 @@ class Autoencoder(Detector):
         **game: Any,
     ):
         super().__init__(**game)
-        if network not in ("dcgan", "residual"):
-            raise ValueError(f"network {network!r} is neither dcgan nor residual")
         if restoration_steps < 0 or variation < 0:
             raise ValueError("restoration_steps and variation are 0 or more")
         self.shape = tuple(shape)
@@ -70,8 +68,6 @@ class Autoencoder(Detector):
         self.assemble()
 
     def build_networks(self) -> dict:
-        residual = self.network_kind == "residual"
-        decoder = residual_generator if residual else dcgan_generator
         return {
             # The code is free: a prior that is not bounded cannot be met by one that is.
             "encoder": encoder(
@@ -82,7 +78,7 @@ class Autoencoder(Detector):
                 norm=self.norm,
                 activation=None,
             ),
-            "decoder": decoder(
+            "decoder": family(self.network_kind).generator(
                 self.shape, self.latent, width=self.width, norm=self.norm, name="decoder"
             ),
         }

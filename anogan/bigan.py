@@ -13,9 +13,8 @@ from anogan.detector import Detector, Findings
 from anogan.latent_gan import row, total
 from anogan.vae import halves, sample
 from ganatomy.game import Batch, Critic, Noise, Player, Stage
-from ganatomy.networks import dcgan_generator, encoder, residual_generator
+from ganatomy.networks import encoder, family
 from ganatomy.networks.blocks import feature_map
-from ganatomy.networks.encoder import TRUNKS
 from ganatomy.objectives import gradient_penalty, objective
 
 Tensor = Any
@@ -88,11 +87,11 @@ class BiGAN(Detector):
         return noise
 
     def build_networks(self) -> dict[str, keras.Model]:
-        residual = self.network_kind == "residual"
-        make_generator = residual_generator if residual else dcgan_generator
         told = 2 * self.latent if self.stochastic else self.latent
         return {
-            "generator": make_generator(self.shape, self.latent, width=self.width),
+            "generator": family(self.network_kind).generator(
+                self.shape, self.latent, width=self.width
+            ),
             "encoder": encoder(
                 self.shape, told, kind=self.network_kind, width=self.width, activation=None
             ),
@@ -199,7 +198,7 @@ def joint_critic(
     Reference: Zenati et al. 2018, appendix (MNIST), without its dropout.
     """
     image, code = keras.Input(shape, name="image"), keras.Input((latent,), name="code")
-    flat = layers.Flatten(name="flat")(TRUNKS[kind](image, width, norm)[-1])
+    flat = layers.Flatten(name="flat")(family(kind).trunk(image, width, norm)[-1])
     seen = layers.LeakyReLU(negative_slope=0.2)(layers.Dense(8 * width, name="code_dense")(code))
     both = layers.Dense(16 * width, name="pair_dense")(layers.Concatenate()([flat, seen]))
     both = layers.LeakyReLU(negative_slope=0.2, name="pair")(both)

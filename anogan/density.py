@@ -9,7 +9,8 @@ import numpy as np
 from keras import ops
 
 from anogan.blending import along_axes
-from anogan.detector import Findings
+from anogan.detector import Detector, Findings
+from anogan.fanogan import FAnoGAN
 from anogan.planted import Planted
 from ganatomy.gradients import compiled
 
@@ -108,50 +109,52 @@ class Nearest(_Distance):
         return {**super().get_config(), "memory": self.memory, "neighbours": self.neighbours}
 
 
-class PlantedDensity(Planted):
-    """The planted-anomaly network, then a density of what it sees in healthy samples.
+class FeatureDensity(Detector):
+    """Mixin: a detector whose trained network's features get a density of healthy samples.
 
-    A network taught to tell planted from healthy tissue has features in which other anomalies lie
-    apart as well; how far is measured without its having seen them. Of a sample it measures the
-    mean over places, scaled to length 1 (the paper's score), and of every place its own features
-    (the map).
+    Features of samples that a network was not taught about lie apart as well; how far is measured
+    without their having been seen. Of a sample it measures the mean over places, scaled to length
+    1 (the paper's score), and of every place its own features (the map).
 
     Args:
         shape: of one sample, (*size, channels).
+        source: the network that has the features, a name of the detector's networks.
+        layer: whose activations they are, a name of that network's layers; they have a grid.
         density: "gaussian", the Mahalanobis distance, or "neighbours", the nearest healthy ones.
-        layer: whose activations the features are, a name of `ganatomy.networks.unet`.
         memory: healthy samples that "neighbours" remembers at most.
         neighbours: how many of them are near.
-        **planted: arguments of `Planted`.
-
-    Reference: Sato et al. 2023 (AnatPaste), section 3.2; Li et al. 2021 (CutPaste), section 2.2.
+        **detector: arguments of the detector.
     """
 
     def __init__(
         self,
         shape: tuple[int, ...],
+        source: str,
+        layer: str,
         density: Literal["gaussian", "neighbours"] = "gaussian",
-        layer: str = "bottom",
         memory: int = 512,
         neighbours: int = 3,
-        **planted: Any,
+        **detector: Any,
     ):
         if density not in ("gaussian", "neighbours"):
             raise ValueError(f"density {density!r} is none of gaussian, neighbours")
         if not 1 <= neighbours <= memory:
             raise ValueError(f"neighbours are 1 to {memory}, not {neighbours}")
-        # Networks are built in `Planted`'s own constructor.
-        self.density, self.layer = density, layer
+        # Networks are built in the detector's own constructor.
+        self.source, self.layer, self.density = source, layer, density
         self.memory, self.neighbours = memory, neighbours
-        super().__init__(shape, **planted)
+        super().__init__(shape, **detector)  # pyright: ignore
 
     def build_networks(self) -> dict[str, keras.Model]:
         networks = super().build_networks()
-        localiser = networks["localiser"]
-        names = [layer.name for layer in localiser.layers]
-        if self.layer not in names:
+        if self.source not in networks:
+            raise ValueError(f"source is one of {', '.join(networks)}, not {self.source!r}")
+        source = networks[self.source]
+        if self.layer not in [layer.name for layer in source.layers]:
             raise ValueError(f"layer {self.layer!r} is no layer of the network")
-        features: Tensor = localiser.get_layer(self.layer).output
+        features: Tensor = source.get_layer(self.layer).output
+        if len(features.shape) != len(self.shape) + 1:
+            raise ValueError(f"layer {self.layer!r} has no grid")
         return {**networks, "density": self._density_network(tuple(features.shape[1:]))}
 
     def _density_network(self, shape: tuple[int, ...]) -> keras.Model:
@@ -175,15 +178,15 @@ class PlantedDensity(Planted):
         }
         return keras.Model(features, outputs, name="density")
 
-    def features(self, x: Tensor) -> Tensor:
+    def features_of(self, x: Tensor) -> Tensor:
         """Features [B, *places, n] of samples [B, *size, c], by the network that was trained."""
-        localiser = self.network("localiser")
-        look = keras.Model(localiser.input, localiser.get_layer(self.layer).output)
+        source = self.network(self.source)
+        look = keras.Model(source.input, source.get_layer(self.layer).output)
         return ops.cast(look(x, training=False), "float32")
 
     def solve(self, samples: np.ndarray) -> None:
         """Fit the density on healthy samples [n, *size, c]."""
-        extract = compiled(self.features)
+        extract = compiled(self.features_of)
         (features,) = self.passes(lambda x: [extract(x)], samples)
         density: Any = self.networks["density"]
         embedding = density.predict(features, batch_size=self.chunk, verbose=0)["embedding"]
@@ -191,13 +194,54 @@ class PlantedDensity(Planted):
         density.get_layer("local").fit(features.reshape(len(features), -1, features.shape[-1]))
 
     def examine(self, x: Tensor, start: Tensor) -> Findings:
-        found = self.networks["density"](self.features(x))
+        found = self.networks["density"](self.features_of(x))
         local = found["local"][..., None]
         matrices = [
             _belonging(few, many)
             for few, many in zip(local.shape[1:-1], self.shape[:-1], strict=True)
         ]
         return Findings(x, along_axes(local, matrices)[..., 0], found["whole"], found["embedding"])
+
+
+class PlantedDensity(FeatureDensity, Planted):
+    """A density of what the planted-anomaly network sees in healthy samples.
+
+    Args:
+        shape: of one sample, (*size, channels).
+        layer: whose activations the features are, a name of `ganatomy.networks.unet`.
+        **settings: the other arguments of `FeatureDensity`, and those of `Planted`.
+
+    Reference: Sato et al. 2023 (AnatPaste), section 3.2; Li et al. 2021 (CutPaste), section 2.2.
+    """
+
+    def __init__(self, shape: tuple[int, ...], layer: str = "bottom", **settings: Any):
+        super().__init__(shape, source="localiser", layer=layer, **settings)
+
+
+class GANDensity(FeatureDensity, FAnoGAN):
+    """A density of what the critic or the encoder of an f-AnoGAN sees in healthy samples.
+
+    Args:
+        shape: of one sample, (*size, channels).
+        layer: whose activations the features are: "block_2_out" of a DCGAN, "block_2" of residual
+            networks.
+        source: "critic" or "encoder".
+        **settings: the other arguments of `FeatureDensity`, and those of `FAnoGAN`.
+
+    Reference: Zenati et al. 2018, section 3, for a discriminator's features as evidence; Defard et
+    al. 2021 (PaDiM) for their density.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        layer: str,
+        source: Literal["critic", "encoder"] = "critic",
+        **settings: Any,
+    ):
+        if source not in ("critic", "encoder"):
+            raise ValueError(f"source {source!r} is neither critic nor encoder")
+        super().__init__(shape, source=source, layer=layer, **settings)
 
 
 def _belonging(places: int, side: int) -> np.ndarray:

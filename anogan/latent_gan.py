@@ -12,13 +12,7 @@ from keras import ops
 
 from anogan.detector import Detector
 from ganatomy.game import Batch, Critic, Noise, Player, Stage
-from ganatomy.networks import (
-    dcgan_critic,
-    dcgan_generator,
-    encoder,
-    residual_critic,
-    residual_generator,
-)
+from ganatomy.networks import encoder, family
 from ganatomy.objectives import gradient_penalty, objective
 
 Tensor = Any
@@ -80,12 +74,10 @@ class LatentGAN(Detector):
         return {"z": Noise("normal", (self.latent,)), "mix": Noise("uniform")}
 
     def build_networks(self) -> dict:
-        residual = self.network_kind == "residual"
-        make_generator = residual_generator if residual else dcgan_generator
-        make_critic = residual_critic if residual else dcgan_critic
+        kin = family(self.network_kind)
         networks = {
-            "generator": make_generator(self.shape, self.latent, width=self.width),
-            "critic": make_critic(
+            "generator": kin.generator(self.shape, self.latent, width=self.width),
+            "critic": kin.critic(
                 self.shape,
                 width=self.width,
                 norm=self.critic_norm,

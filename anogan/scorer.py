@@ -16,6 +16,7 @@ from anogan.result import Result
 from ganatomy import artifacts
 from ganatomy.artifacts import Artifact
 from ganatomy.decoding import Decoded, decode
+from ganatomy.errors import WrongUse
 from ganatomy.registry import Preset
 from ganatomy.scans import Preprocessing, Scan, ScanError
 from ganatomy.tables import Table
@@ -195,6 +196,18 @@ class AnomalyScorer(Face):
         return self.from_training(
             other, self.preprocessing_, training, holdout, fpr, controls=False
         )
+
+    @staticmethod
+    def check_member(preset: Preset) -> None:
+        """Refuse a detector that could not be one of an ensemble's.
+
+        Raises:
+            WrongUse: its map is not over what healthy scans show.
+        """
+        if not Postprocessing(**preset.postprocessing).healthy_map:
+            raise WrongUse(
+                f"{preset.name}: maps of an ensemble are comparable with healthy_map alone"
+            )
 
     @staticmethod
     def from_members(

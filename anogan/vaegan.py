@@ -6,16 +6,16 @@ from typing import Any, ClassVar, Literal
 
 from keras import ops
 
-from anogan.autoencoder import squares
-from anogan.vae import VAE, divergence, halves, sample
+from anogan.autoencoder import Autoencoder, squares
+from anogan.vae import divergence, halves, sample
 from ganatomy.game import Batch, Critic, Noise, Player, Stage
-from ganatomy.networks import dcgan_critic, residual_critic
+from ganatomy.networks import family
 from ganatomy.objectives import objective
 
 Tensor = Any
 
 
-class VAEGAN(VAE):
+class VAEGAN(Autoencoder):
     """Encoder, decoder and discriminator; p(f(x)|z) = N(f(D(z)), I) in place of pixels.
 
     With x̃ = D(z) of z ~ q(z|x), x_p = D(z) of z ~ N(0, I), and f the discriminator's features,
@@ -33,12 +33,13 @@ class VAEGAN(VAE):
             "nonsaturating", -log Dis of both.
         critic_norm: normalisation in the discriminator, "batch" as published; it sees scans,
             reconstructions and samples of the prior as one batch.
-        **settings: arguments of `VAE`; its `deviation` has no part in this.
+        **settings: arguments of `Autoencoder`.
 
     Reference: Larsen, Sønderby, Larochelle, Winther, "Autoencoding beyond pixels using a learned
     similarity metric", ICML 2016, algorithm 1 and equations 5 to 8.
     """
 
+    heads: ClassVar[int] = 2
     default_optimizer: ClassVar[dict[str, Any]] = {"kind": "rmsprop", "learning_rate": 3e-4}
 
     def __init__(
@@ -58,11 +59,11 @@ class VAEGAN(VAE):
 
     @property
     def noise(self) -> dict[str, Noise]:
-        return {**super().noise, "z": Noise("normal", (self.latent,))}
+        code = Noise("normal", (self.latent,))
+        return {"epsilon": code, "z": code}
 
     def build_networks(self) -> dict:
-        make = residual_critic if self.network_kind == "residual" else dcgan_critic
-        discriminator = make(
+        discriminator = family(self.network_kind).critic(
             self.shape,
             width=self.width,
             norm=self.critic_norm,

@@ -26,13 +26,14 @@ BEGIN, END = "<!-- written by benchmarks.detection -->", "<!-- end -->"
 ROLES = {"scan": "joined"}
 
 
-def detectors() -> list[str]:
-    """The presets that are compared: all that take 32×32 radiographs or share that recipe."""
+def detectors(methods: Sequence[str] = ()) -> list[str]:
+    """The presets that are compared: all that share the recipe for radiographs, or those named."""
     from ganatomy import registry
 
     found = {n: p for n, p in registry.presets().items() if n.endswith("-chest-xray")}
     # A model that needs sick scans as well cannot stand beside those that never saw one.
-    return ["linear", *(n for n, p in found.items() if set(p.roles) == set(ROLES))]
+    alike = ["linear", *(n for n, p in found.items() if set(p.roles) == set(ROLES))]
+    return [n for n in alike if not methods or n.removesuffix("-chest-xray") in methods]
 
 
 def main() -> None:
@@ -54,7 +55,7 @@ def main() -> None:
         for name, task in todo.items():
             entry = found.setdefault(name, {"rows": {}})
             entry.update(title=task.name, says=task.says)
-            for detector in chosen.detectors or detectors():
+            for detector in chosen.detectors or detectors(task.detectors):
                 if task.settings and registry.preset(detector).members:
                     continue  # an ensemble's settings are its members'
                 for seed in range(chosen.seeds):
@@ -79,8 +80,7 @@ def one(task: Task, detector: str, seed: int, work: Path, rows: Mapping[str, Any
         }
         preset = preset.set([f"training.steps={json.dumps(shorter)}"])
     train, test = (read_labelled_table([str(file)], ROLES) for file in (task.train, task.test))
-    recipe = preset.model_dump(mode="json", exclude={"title", "paper", "cost", "labels", "roles"})
-    text = json.dumps([recipe, seed, train.names, test.names], sort_keys=True)
+    text = json.dumps([preset.recipe(), seed, train.names, test.names], sort_keys=True)
     key = hashlib.sha256(text.encode()).hexdigest()[:12]
     old = rows.get(f"{detector}/{seed}", {})
     if old.get("key") == key:

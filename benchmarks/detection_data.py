@@ -30,6 +30,7 @@ class Task:
         test: labelled scans of others, a CSV.
         settings: over every preset's own, `key=value`.
         steps: share of a preset's steps that is trained.
+        detectors: the methods that are compared, or all.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Task:
     test: Path
     settings: Sequence[str] = ()
     steps: float = 1.0
+    detectors: Sequence[str] = ()
 
 
 def chest(root: Path, folder: Path) -> Task:
@@ -74,7 +76,7 @@ def mednist(root: Path, folder: Path, healthy: str, others: Sequence[str], name:
         _write(folder / "train.csv", [(p, 0, "", healthy) for p in of(healthy)[:1000]]),
         _write(folder / "test.csv", rows),
         PLAIN,
-        0.5,
+        0.25,
     )
 
 
@@ -103,6 +105,7 @@ def planted_ct(root: Path, folder: Path) -> Task:
         sizes=(0.08, 0.18),
         unit="of the side",
         settings=(*PLAIN, "size=[64,64]"),
+        steps=0.25,
     )
 
 
@@ -131,6 +134,51 @@ def planted_mr(root: Path, folder: Path) -> Task:
     )
 
 
+def lesion_mr(root: Path, folder: Path) -> Task:
+    """The outlined tumour of one brain; trained on slices of other people without a tumour."""
+    import nibabel as nib
+    from PIL import Image
+
+    def slices(file: Path) -> np.ndarray:
+        """As pictures of the scanner's console: front at the top, the patient's right at left."""
+        load: Any = nib.load
+        right_front_up: Any = nib.as_closest_canonical(load(file))
+        return np.asarray(right_front_up.dataobj)[::-1, ::-1].transpose(2, 1, 0)
+
+    source = root / "brain-lesion-mr"
+    scan, mask = slices(source / "scan.nii.gz"), slices(source / "lesion.nii.gz") > 0
+    low, high = np.percentile(scan, (0.5, 99.5))
+    grey = np.clip((scan - low) / (high - low), 0, 1)
+    shown = np.flatnonzero(mask.any((1, 2)))
+    rows: list[tuple[Any, ...]] = []
+    for number in range(shown[0] - BEYOND, shown[-1] + BEYOND + 1):
+        files = [folder / f"{what}-{number:02d}.png" for what in ("scan", "mask")]
+        for file, image in zip(files, (grey[number], mask[number]), strict=True):
+            Image.fromarray(np.rint(255 * image).astype(np.uint8)).save(file)
+        sick = int(mask[number].any())
+        rows.append((files[0], sick, "", "tumour" if sick else "none", files[1].resolve()))
+    healthy = sorted((root / "brain-tumour-mr" / "notumor").glob("*.jpg"))
+    return Task(
+        "An outlined brain tumour",
+        f"Trained on {len(healthy)} slices of brains called free of tumour (Nickparvar 2021: many "
+        "scanners, T1, T2, FLAIR and some CT, a few with lesions of another kind); measured on "
+        f"{len(rows)} slices (T1 with contrast, 6.5 mm) of one patient, {len(shown)} of them "
+        "through the tumour. One patient says how a method may behave, not how well it does; "
+        "intervals over slices.",
+        _write(folder / "train.csv", [(p, 0, "", "none") for p in healthy]),
+        _write(folder / "test.csv", rows),
+        BRAIN,
+        0.25,
+        ("linear", "aae", "caae", "vae", "fanogan", "planted", "density"),
+    )
+
+
+# Slices of the tumour's volume beyond it that are measured on.
+BEYOND = 3
+# Pictures of any contrast and framing; residuals count within the head.
+BRAIN = ("size=[64,64]", "margin=0", "border=0", "mask=body")
+
+
 def _planted(
     name: str,
     what: str,
@@ -141,6 +189,7 @@ def _planted(
     sizes: tuple[float, float],
     unit: str,
     settings: Sequence[str],
+    steps: float = 0.5,
 ) -> Task:
     """Two fifths of the scans are measured on, every second of these with a lesion."""
     from ganatomy.measures.planting import KINDS, plant_lesion
@@ -175,7 +224,7 @@ def _planted(
         _write(folder / "train.csv", [(p, 0, "", "none") for p in files[held:]]),
         _write(folder / "test.csv", rows),
         settings,
-        0.5,
+        steps,
     )
 
 
@@ -195,6 +244,7 @@ def tasks(root: Path, folder: Path, names: Iterable[str]) -> dict[str, Task]:
         ),
         "planted-mr": lambda at: planted_mr(root, at),
         "planted-ct": lambda at: planted_ct(root, at),
+        "lesion-mr": lambda at: lesion_mr(root, at),
     }
     found = {}
     for name in names or makers:

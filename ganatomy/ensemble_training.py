@@ -43,12 +43,13 @@ def fit_members(
         The face of the task, e.g. an `anogan.ensemble.Ensemble`.
     """
     presets = registry.members(preset)
+    face_of = registry.face(preset.task)
     # What is wrong with the last member is said before the first is trained.
     for own in presets.values():
+        face_of.check_member(own)
         check_settings(own, strategy.num_replicas_in_sync)
         grid = Preprocessing(**own.preprocessing)
         check_stages(build_model(own, (*grid.size, grid.channels)), own.training.steps)
-    face_of = registry.face(preset.task)
     training, holdout = split(table, preset.training.holdout, seed)
     face_of.check(holdout, fpr, validation)
     identity = identity_of(preset, table, seed)

@@ -140,6 +140,11 @@ class Preset(BaseModel):
             raise ValueError(f"two members are called {min(twice)}: give one a name")
         return self
 
+    def recipe(self) -> dict[str, Any]:
+        """What decides how the model is trained: everything but the words about it, as JSON."""
+        words = {"title", "paper", "cost", "labels", "roles"}
+        return self.model_dump(mode="json", exclude=words)
+
     def set(self, assignments: Sequence[str]) -> Preset:
         """A copy with `key=value` settings; values are YAML.
 

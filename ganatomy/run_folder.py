@@ -17,7 +17,7 @@ UNTRAINED = {"run.json", "preprocessing.npz"}
 def identity_of(preset: Preset, table: Table, seed: int) -> dict[str, Any]:
     """What makes a run this run: run.json holds it, and nothing else is resumed."""
     return {
-        "preset": preset.model_dump(mode="json"),
+        "preset": preset.recipe(),
         "seed": seed,
         "files": fingerprint(
             (path for paths in table.paths.values() for path in paths),

@@ -3,10 +3,7 @@
 import keras
 from keras import layers
 
-from ganatomy.networks.dcgan import dcgan_down
-from ganatomy.networks.residual import residual_down
-
-TRUNKS = {"dcgan": dcgan_down, "residual": residual_down}
+from ganatomy.networks.family import family
 
 
 def encoder(
@@ -31,11 +28,12 @@ def encoder(
     Returns:
         images [B, *shape] -> z [B, latent], float32.
 
+    Raises:
+        ValueError: a kind that there is not.
+
     Reference: Schlegl et al. 2019, section 3.2 (the izi_f encoder).
     """
-    if kind not in TRUNKS:
-        raise ValueError(f"kind is one of {', '.join(TRUNKS)}, not {kind!r}")
     image = keras.Input(shape, name="image")
-    flat = layers.Flatten(name="flat")(TRUNKS[kind](image, width, norm)[-1])
+    flat = layers.Flatten(name="flat")(family(kind).trunk(image, width, norm)[-1])
     z = layers.Dense(latent, activation=activation, dtype="float32", name="z")(flat)
     return keras.Model(image, z, name=name)

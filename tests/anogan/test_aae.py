@@ -181,7 +181,7 @@ def test_pictures_and_volumes_of_several_channels(shape, network):
 
 
 def test_settings_that_make_no_autoencoder_are_refused():
-    with pytest.raises(ValueError, match="neither dcgan nor residual"):
+    with pytest.raises(ValueError, match="network is one of dcgan, residual, not"):
         AdversarialAutoencoder(SHAPE, network="unet")
     with pytest.raises(ValueError, match="0 or more"):
         AdversarialAutoencoder(SHAPE, restoration_steps=-1)

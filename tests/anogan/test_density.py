@@ -8,7 +8,7 @@ import pytest
 from sklearn.covariance import LedoitWolf
 from sklearn.metrics import roc_auc_score
 
-from anogan.density import Mahalanobis, Nearest, PlantedDensity
+from anogan.density import GANDensity, Mahalanobis, Nearest, PlantedDensity
 from tests.anogan.test_planted import images, trained
 
 SHAPE = (16, 16, 1)
@@ -77,7 +77,7 @@ def test_score_and_map_are_distances_of_the_networks_own_features(density):
     )
     healthy, new = images(23, SHAPE), images(4, SHAPE, 1)
     model.solve(healthy)
-    seen = [np.asarray(model.features(x)) for x in (healthy, new)]
+    seen = [np.asarray(model.features_of(x)) for x in (healthy, new)]
     assert seen[0].shape == (23, 8, 8, 4)
     kind = Mahalanobis if density == "gaussian" else Nearest
     flat = [x.reshape(len(x), 64, 4) for x in seen]
@@ -107,7 +107,7 @@ def test_a_padded_grid_has_a_map_of_its_own_pixels(layer):
 
 
 def test_volumes_have_a_density_too():
-    model = PlantedDensity((8, 8, 8, 2), density="neighbours", depth=1, **SMALL)
+    model = PlantedDensity((8, 8, 8, 2), density="neighbours", depth=1, **SMALL)  # pyright: ignore
     model.solve(images(6, (8, 8, 8, 2)))
     found = model.inspect(images(3, (8, 8, 8, 2)))
     assert found.residual.shape == (3, 8, 8, 8)
@@ -131,10 +131,32 @@ def test_trained_features_tell_the_ill_from_the_healthy(draw_chest):
     assert roc_auc_score(labels, found.residual.mean((1, 2))) > 0.9
 
 
+@pytest.mark.parametrize("source", ["critic", "encoder"])
+def test_a_gans_density_has_the_features_of_the_network_it_names(source):
+    small = {"network": "dcgan", "layer": "block_2_out", "latent": 4, "width": 2, "chunk": 8}
+    model = GANDensity((16, 16, 1), source=source, averages={"encoder": 0.9}, **small)
+    healthy = images(12, (16, 16, 1))
+    model.solve(healthy)
+    network = model.network(source)
+    own = keras.Model(network.input, network.get_layer("block_2_out").output)
+    np.testing.assert_allclose(model.features_of(healthy), own(healthy), atol=1e-6)
+    found = model.inspect(healthy)
+    assert found.residual.shape == (12, 16, 16)
+    # Of the 4x4 places each has 4x4 pixels.
+    places = found.residual[:, ::4, ::4]
+    np.testing.assert_array_equal(found.residual, places.repeat(4, 1).repeat(4, 2))
+
+
 def test_settings_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="none of gaussian, neighbours"):
         PlantedDensity(SHAPE, density="kernel", **SMALL)  # pyright: ignore
     with pytest.raises(ValueError, match="no layer of the network"):
         PlantedDensity(SHAPE, layer="top", **SMALL)
+    with pytest.raises(ValueError, match="neither critic nor encoder"):
+        GANDensity(SHAPE, "block_1_out", source="generator")  # pyright: ignore
+    with pytest.raises(ValueError, match="source is one of generator, critic, not 'encoder'"):
+        GANDensity(SHAPE, "block_1_out", source="encoder", encoding=None, network="dcgan", width=2)
+    with pytest.raises(ValueError, match="layer 'flat' has no grid"):
+        GANDensity(SHAPE, "flat", network="dcgan", width=2)
     with pytest.raises(ValueError, match="neighbours are 1 to 4, not 5"):
-        PlantedDensity(SHAPE, density="neighbours", memory=4, neighbours=5, **SMALL)
+        PlantedDensity(SHAPE, density="neighbours", memory=4, neighbours=5, **SMALL)  # pyright: ignore

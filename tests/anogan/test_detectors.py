@@ -9,7 +9,7 @@ import pytest
 from anogan.aae import AdversarialAutoencoder
 from anogan.anogan import AnoGAN
 from anogan.bigan import BiGAN
-from anogan.density import PlantedDensity
+from anogan.density import GANDensity, PlantedDensity
 from anogan.fanogan import FAnoGAN
 from anogan.ganomaly import GANomaly
 from anogan.latent_gan import LatentGAN
@@ -56,7 +56,15 @@ def dense(kind):
     return model
 
 
+def gan_density(source):
+    model = GANDensity(SHAPE, source=source, layer="block_1_out", network="dcgan", **SMALL)
+    model.solve(images(20, seed=5))
+    return model
+
+
 MAKERS = {
+    "density of a critic": lambda: gan_density("critic"),
+    "density of an encoder": lambda: gan_density("encoder"),
     "density": lambda: dense("gaussian"),
     "density, neighbours": lambda: dense("neighbours"),
     "planted": lambda: rough(Planted(SHAPE, width=2, chunk=4)),

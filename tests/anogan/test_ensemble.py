@@ -466,3 +466,5 @@ def test_maps_that_are_not_over_healthy_ones_are_refused(table, tmp_path):
     bare = {"preset": "linear", "set": {**ONE["set"], "healthy_map": False}}
     with pytest.raises(WrongUse, match="linear: maps of an ensemble are comparable with healthy_m"):
         fit(recipe(bare), table, tmp_path / "model")
+    # Before any of them is trained.
+    assert not (tmp_path / "model").exists()

@@ -27,6 +27,10 @@ AVERAGES = {"generator": 0.9, "encoder": 0.8}
 # By case: a model that a preset names, and settings that reach every branch of it.
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "planted density": ("anogan.density:PlantedDensity", {"density": "neighbours", "memory": 8}),
+    "density of a critic": (
+        "anogan.density:GANDensity",
+        {"network": "dcgan", "layer": "block_2_out"},
+    ),
     "planted": ("anogan.planted:Planted", {"averages": {"localiser": 0.9}}),
     "anogan": ("anogan.anogan:AnoGAN", {"encoding": "izi"}),
     "anogan residual": (

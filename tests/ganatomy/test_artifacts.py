@@ -16,6 +16,14 @@ from ganatomy.artifacts import Artifact, ArtifactError, build_model, load, read_
 from ganatomy.registry import PresetError, preset, presets
 
 SMALL = {
+    "gan-density-chest-xray": [
+        "latent=4",
+        "width=2",
+        "layer=block_1_out",
+        "source=encoder",
+        "encoding=izi",
+        "averages={encoder: 0.9}",
+    ],
     "density-chest-xray": ["width=2", "layer=bottom", "averages={localiser: 0.9}"],
     "vagan-chest-xray": ["width=2", "averages={map: 0.9}", "optimizers={}"],
     "planted-chest-xray": ["width=2", "averages={localiser: 0.9}"],

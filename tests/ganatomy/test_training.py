@@ -46,6 +46,7 @@ ALWAYS = (
     "vaegan",
     "planted",
     "planted density",
+    "density of a critic",
 )
 
 
@@ -287,6 +288,16 @@ def test_another_run_is_not_resumed(unbroken, pictures):
         fit(registry.preset("linear"), table, out, resume=True, fpr=0.1)
 
 
+def test_words_about_a_preset_do_not_make_another_run(pictures):
+    table = read_table([str(pictures.healthy)], {"scan": "joined"})
+    preset = registry.preset("linear")
+    words = {"title": "Other", "cost": "less", "paper": "an older one", "labels": "none"}
+    reworded = preset.model_copy(update=words)
+    assert identity_of(reworded, table, 0) == identity_of(preset, table, 0)
+    changed = preset.set(["components=3"])
+    assert identity_of(changed, table, 0) != identity_of(preset, table, 0)
+
+
 @pytest.mark.parametrize(
     ("name", "setting", "line"),
     [
@@ -336,7 +347,7 @@ def test_a_run_that_ended_before_it_trained_leaves_its_folder_free(tmp_path, pic
     assert {path.name for path in out.iterdir()} <= {"run.json", "preprocessing.npz"}
     fit(good, table, out, fpr=0.1)
     stored = json.loads((out / "run.json").read_text())
-    assert stored["preset"] == good.model_dump(mode="json")
+    assert stored["preset"] == good.recipe()
     with pytest.raises(ArtifactError, match="holds this run already"):
         fit(good, table, out, fpr=0.1)
 
