@@ -6,7 +6,8 @@ that do not quite match average out under a blur of the signed residual, an opac
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,18 +16,68 @@ from scipy.ndimage import gaussian_filter
 from anogan.detector import Findings
 from ganatomy.errors import WrongUse
 
+# What was fitted, a pixel each.
+STATE = ("mean", "deviation")
+
+
+class Sums(NamedTuple):
+    """Of `number` residuals at each pixel [*size]: how many are known there, and their sums."""
+
+    number: int
+    counts: np.ndarray
+    values: np.ndarray
+    squares: np.ndarray
+
+    @classmethod
+    def of(cls, residuals: np.ndarray, blur: Callable[[np.ndarray], np.ndarray]) -> Sums:
+        """Of residuals [n, *size], blurred one at a time: the archive may be large."""
+        counts, values, squares = (np.zeros(residuals.shape[1:]) for _ in range(3))
+        for residual in residuals:
+            blurred = blur(residual)
+            known = np.isfinite(blurred)
+            value = np.where(known, blurred, 0).astype(np.float64)
+            counts += known
+            values += value
+            squares += np.square(value)
+        return cls(len(residuals), counts, values, squares)
+
+    def without(self, other: Sums) -> Sums:
+        """The sums of the others; `other` is of some of the same residuals."""
+        return Sums(
+            self.number - other.number,
+            self.counts - other.counts,
+            self.values - other.values,
+            self.squares - other.squares,
+        )
+
+    def usual(self, centre: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Mean, or 0, and root mean square distance from it, at each pixel, [*size]."""
+        # A residual that is unknown at a pixel counts there as pixels do on the whole: the fewer
+        # show something, the less is known of what is usual there.
+        overall = max(self.squares.sum(), 0.0) / max(self.counts.sum(), 1.0)
+        unknown = (self.number - self.counts) * overall
+        mean = self.values / self.number if centre else np.zeros_like(self.values)
+        # What is left of a difference may be less than nothing by a rounding error.
+        variance = np.maximum((self.squares + unknown) / self.number - np.square(mean), 0.0)
+        deviation: np.ndarray = np.sqrt(variance)
+        # Where healthy scans never differ (padding, air) a tiny residual is not an anomaly.
+        floor = 0.1 * np.median(deviation) + 1e-6
+        return mean.astype(np.float32), np.maximum(deviation, floor).astype(np.float32)
+
 
 class Postprocessing(BaseModel):
     """Settings of the way from residual to score, and what was fitted on healthy scans.
 
-    The map is |blur(x − x̂)| / rms, with rms what the blurred residual of held-out healthy scans
-    shows at each pixel; the score is the mean of its highest `top` share inside the border.
-    Where a residual is NaN, outside a mask, so is the map, and neither blur, rms nor score knows
-    of it.
+    The map is |blur(x − x̂) − m| / d, with m and d the mean and the deviation from it of the
+    blurred residual of held-out healthy scans at each pixel; the score is the mean of its highest
+    `top` share inside the border. Where a residual is NaN, outside a mask, so is the map, and
+    neither blur, m, d nor score knows of it.
 
     Attributes:
         smooth: standard deviation of the Gaussian blur, as a fraction of the shorter side; 0: none.
-        healthy_map: divide by the healthy root mean square at each pixel.
+        healthy_map: measure by what healthy scans show at each pixel, m and d.
+        centre: take m away, so that what a model gets wrong of everyone is no finding; False
+            leaves m at 0, for a residual that is no difference but says itself how odd a pixel is.
         border: share of every side left out of the score.
         top: share of the pixels, the highest, whose mean is the score; 1 is all.
         score: "map", or "paper" for the score of the method's paper.
@@ -37,22 +88,20 @@ class Postprocessing(BaseModel):
     model_config = ConfigDict(extra="forbid")
     smooth: float = Field(default=1 / 16, ge=0, le=0.5)
     healthy_map: bool = True
+    centre: bool = True
     border: float = Field(default=0.0, ge=0, lt=0.5)
     top: float = Field(default=1.0, gt=0, le=1)
     score: Literal["map", "paper"] = "map"
     slices: float = Field(default=0.1, gt=0, le=1)
 
-    _rms: np.ndarray | None = None
-    _squares: np.ndarray | None = None
-    _counts: np.ndarray | None = None
-    _number: int = 0
+    _usual: tuple[np.ndarray, np.ndarray] | None = None
+    _summed: Sums | None = None
 
     def fit(self, residuals: np.ndarray) -> Postprocessing:
         """Learn the healthy map from residuals [n, *size] of held-out healthy scans."""
         if self.healthy_map:
-            self._squares, self._counts = self._summed(residuals)
-            self._number = len(residuals)
-            self._rms = _root(self._squares, self._counts, self._number)
+            self._summed = Sums.of(residuals, self._blur)
+            self._usual = self._summed.usual(self.centre)
         return self
 
     def without(self, residuals: np.ndarray) -> Postprocessing:
@@ -63,12 +112,10 @@ class Postprocessing(BaseModel):
         """
         other = self.model_copy()
         if self.healthy_map:
-            if self._squares is None or self._number <= len(residuals):
+            if self._summed is None or self._summed.number <= len(residuals):
                 raise WrongUse("a healthy map needs two or more healthy scans")
-            own, seen = self._summed(residuals)
-            # What is left of a difference may be less than nothing by a rounding error.
-            squares = np.maximum(self._squares - own, 0.0)
-            other._rms = _root(squares, self._counts - seen, self._number - len(residuals))
+            own = Sums.of(residuals, self._blur)
+            other._usual = self._summed.without(own).usual(self.centre)
         return other
 
     def maps(self, residuals: np.ndarray) -> np.ndarray:
@@ -77,10 +124,13 @@ class Postprocessing(BaseModel):
         Raises:
             ValueError: the healthy map is asked for and was not fitted.
         """
-        if self.healthy_map and self._rms is None:
+        blurred = np.stack([self._blur(residual) for residual in residuals])
+        if not self.healthy_map:
+            return np.abs(blurred)
+        if self._usual is None:
             raise ValueError("the healthy map is not fitted; calibrate the model first")
-        maps = np.stack([np.abs(self._blur(residual)) for residual in residuals])
-        return maps / self._rms if self.healthy_map else maps
+        mean, deviation = self._usual
+        return np.abs(blurred - mean) / deviation
 
     def scores(self, maps: np.ndarray) -> np.ndarray:
         """One score a sample, [n], of maps [n, *size]; 0 where nothing is judged."""
@@ -103,22 +153,11 @@ class Postprocessing(BaseModel):
 
     def state(self) -> dict[str, np.ndarray]:
         """What was fitted, by name."""
-        return {} if self._rms is None else {"rms": self._rms}
+        return {} if self._usual is None else dict(zip(STATE, self._usual, strict=True))
 
     def load_state(self, state: dict[str, np.ndarray]) -> Postprocessing:
-        self._rms = state.get("rms")
+        self._usual = tuple(state[name] for name in STATE) if state else None  # pyright: ignore
         return self
-
-    def _summed(self, residuals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Sums of squares and how many are in them, a pixel each, [*size]."""
-        # In float64 and one sample at a time: the archive may be large.
-        squares, counts = np.zeros(residuals.shape[1:]), np.zeros(residuals.shape[1:])
-        for residual in residuals:
-            blurred = self._blur(residual)
-            known = np.isfinite(blurred)
-            squares += np.square(np.where(known, blurred, 0), dtype=np.float64)
-            counts += known
-        return squares, counts
 
     def _blur(self, residual: np.ndarray) -> np.ndarray:
         sigma = self.smooth * min(residual.shape)
@@ -132,16 +171,6 @@ class Postprocessing(BaseModel):
 
     def _margins(self, size: tuple[int, ...]) -> list[tuple[int, int]]:
         return [(side, int(self.border * side)) for side in size]
-
-
-def _root(squares: np.ndarray, counts: np.ndarray, number: int) -> np.ndarray:
-    """Root mean squares [*size] of so many residuals, of which `counts` are known at each pixel."""
-    # A scan that shows nothing at a pixel counts there as pixels do on the whole: the fewer show
-    # something, the less is known of what is usual there.
-    usual = squares.sum() / max(counts.sum(), 1.0)
-    rms = np.sqrt((squares + (number - counts) * usual) / number)
-    # Where healthy scans never differ (padding, air) a tiny residual is not an anomaly.
-    return np.maximum(rms, 0.1 * np.median(rms) + 1e-6).astype(np.float32)
 
 
 def highest(values: np.ndarray, share: float) -> float:

@@ -19,6 +19,7 @@ NAMES = (
     "startup",
     "serving",
     "archive",
+    "recalibration",
 )
 
 

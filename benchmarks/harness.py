@@ -164,10 +164,11 @@ def number(value: float) -> str:
 
 HEAD = """# Benchmarks
 
-Speed of this project beside what a user would pick instead. `make bench` repeats all of it and
-writes this page from `benchmarks/results/*.json`; `python -m benchmarks NAME --quick` takes a fast
-look at one question. Rivals run in turns, and ratios are taken pair by pair. A value is the median,
-with the smallest and the largest beside it, unless the last column says otherwise.
+Speed of this project beside what a user would pick instead; and, last, what a threshold is worth at
+another site. `make bench` repeats all of it and writes this page from `benchmarks/results/*.json`;
+`python -m benchmarks NAME --quick` takes a fast look at one question. Rivals run in turns, and
+ratios are taken pair by pair. A value is the median, with the smallest and the largest beside it,
+unless the last column says otherwise.
 """
 
 

@@ -52,9 +52,7 @@ def model_folder(name: str, *settings: str) -> Path:
     from ganatomy.training import fit
 
     preset = registry.preset(name).set(settings)
-    # Words about a preset change nothing of what is trained.
-    recipe = preset.model_dump(mode="json", exclude={"title", "paper", "cost", "labels", "roles"})
-    key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:12]
+    key = hashlib.sha256(json.dumps(preset.recipe(), sort_keys=True).encode()).hexdigest()[:12]
     out = folder() / f"{name}-{key}"
     if not (out / "config.json").exists():
         os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{folder()}/mlflow.db")

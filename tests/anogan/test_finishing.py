@@ -63,9 +63,9 @@ def test_the_map_that_new_scans_are_judged_by_holds_every_scan():
     healthy = draw(1, 6)
     post = Postprocessing()
     healthy_scores(post, [findings(one) for one in healthy])
-    np.testing.assert_array_equal(
-        post.state()["rms"], Postprocessing().fit(np.concatenate(healthy)).state()["rms"]
-    )
+    whole = Postprocessing().fit(np.concatenate(healthy)).state()
+    for name, array in post.state().items():
+        np.testing.assert_array_equal(array, whole[name])
 
 
 def test_a_pixel_that_only_one_scan_shows_is_an_anomaly_of_that_scan():

@@ -62,11 +62,21 @@ def test_the_healthy_map_makes_every_pixel_of_healthy_scans_alike():
     post = Postprocessing(smooth=0.0).fit(healthy)
     maps = post.maps(noise(400, 12, 12, seed=1) * loud)
     np.testing.assert_allclose(np.sqrt((maps**2).mean(0)), 1.0, atol=0.2)
-    # by hand: the root of the mean square of two scans
-    two = Postprocessing(smooth=0.0).fit(np.array([[[3.0, 1.0]], [[4.0, 1.0]]]))
-    np.testing.assert_allclose(
-        two.maps(np.array([[[5.0, -2.0]]])), [[[5 / np.sqrt(12.5), 2.0]]], rtol=1e-5
-    )
+    # by hand, of two scans: their mean and deviation, and the root of their mean square
+    pair, new = np.array([[[2.0, -1.0]], [[4.0, 1.0]]]), np.array([[[5.0, -2.0]]])
+    for centre, expected in ((True, [2.0, 2.0]), (False, [5 / np.sqrt(10), 2.0])):
+        two = Postprocessing(smooth=0.0, centre=centre).fit(pair)
+        np.testing.assert_allclose(two.maps(new), [[expected]], rtol=1e-5)
+
+
+def test_what_a_model_gets_wrong_of_everyone_is_no_finding():
+    wrong = np.zeros((12, 12))
+    wrong[3:6, 3:6] = 4.0
+    healthy, new = noise(60, 12, 12), noise(5, 12, 12, seed=1)
+    maps = [
+        Postprocessing(smooth=0.0).fit(healthy + bias).maps(new + bias) for bias in (0.0, wrong)
+    ]
+    np.testing.assert_allclose(maps[0], maps[1], atol=1e-4)
 
 
 def test_where_healthy_scans_never_differ_a_tiny_residual_is_no_anomaly():
@@ -75,7 +85,7 @@ def test_where_healthy_scans_never_differ_a_tiny_residual_is_no_anomaly():
     post = Postprocessing(smooth=0.0).fit(healthy)
     odd = np.zeros((1, 8, 8))
     odd[0, 0, 0] = 0.01
-    assert post.maps(odd).max() < 0.2
+    assert post.maps(odd)[0, 0].max() < 0.2
 
 
 def test_a_map_that_was_not_fitted_is_asked_for():
@@ -156,7 +166,7 @@ def masked(residuals, inside):
     return findings(residuals).within(np.broadcast_to(inside, residuals.shape)).residual
 
 
-def test_what_lies_outside_a_mask_reaches_neither_map_rms_nor_score():
+def test_what_lies_outside_a_mask_reaches_neither_map_nor_healthy_map_nor_score():
     inside = np.zeros((24, 24), bool)
     inside[6:18, 4:20] = True
     quiet, loud = noise(12, 24, 24), noise(12, 24, 24)
@@ -185,13 +195,14 @@ def test_a_pixel_that_few_scans_show_is_not_taken_for_a_quiet_one():
     residuals[0, 0] = 1e-3
     residuals[:, 7] = np.nan  # and none the last
     post = Postprocessing(smooth=0, healthy_map=True).fit(residuals)
-    rms = post.state()["rms"]
-    np.testing.assert_allclose(rms[0], rms[1:7].mean(), rtol=0.1)
-    np.testing.assert_allclose(rms[7], rms[1:7].mean(), rtol=0.1)
+    deviation = post.state()["deviation"]
+    np.testing.assert_allclose(deviation[0], deviation[1:7].mean(), rtol=0.1)
+    np.testing.assert_allclose(deviation[7], deviation[1:7].mean(), rtol=0.1)
     # left out, what a scan showed counts no more
-    other = post.without(residuals[:1]).state()["rms"]
-    again = Postprocessing(smooth=0, healthy_map=True).fit(residuals[1:]).state()["rms"]
-    np.testing.assert_allclose(other, again, rtol=1e-5)
+    other = post.without(residuals[:1]).state()
+    again = Postprocessing(smooth=0, healthy_map=True).fit(residuals[1:]).state()
+    for name in ("mean", "deviation"):
+        np.testing.assert_allclose(other[name], again[name], rtol=1e-5, atol=1e-6)
 
 
 def test_a_sample_with_nothing_inside_scores_nothing():
