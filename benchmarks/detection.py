@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +151,19 @@ def section(entry: Mapping[str, Any]) -> str:
     best_first = sorted(seeds.items(), key=lambda item: -_mean(item[1], "auroc"))
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     lines += [f"| {' | '.join(cells(name, rows, pixels))} |" for name, rows in best_first]
-    return f"### {entry['title']}\n\n{entry['says']}\n\n" + "\n".join(lines)
+    rows = "\n".join(lines)
+    return f"### {entry['title']}\n\n{entry['says']}\n\n{rows}\n\n{chosen_by_labels(seeds)}"
+
+
+def chosen_by_labels(names: Iterable[str]) -> str:
+    """Which settings of these presets were chosen with labels in sight."""
+    from ganatomy import registry
+
+    alike: dict[str, list[str]] = {}
+    for name in sorted(names):
+        alike.setdefault(registry.preset(name).labels, []).append(f"`{name}`")
+    told = "; ".join(f"{', '.join(own)}: {what}" for what, own in alike.items())
+    return f"Chosen in sight of labels: {told}."
 
 
 def cells(name: str, rows: Sequence[Mapping[str, Any]], pixels: bool) -> list[str]:
