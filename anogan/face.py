@@ -173,6 +173,11 @@ class Face(OutlierMixin, BaseEstimator):
     # Training and evaluation, as `ganatomy fit` and `evaluate` ask for them --------------------
 
     @staticmethod
+    def trainable(table: Table) -> Table:
+        """The rows that may be trained and calibrated on: where labels are known, the healthy."""
+        return table if table.label is None else table.rows(table.label == 0)
+
+    @staticmethod
     def check(holdout: Table, fpr: float, validation: Table | None) -> None:
         """Refuse tables that could not be calibrated or measured on.
 
@@ -208,7 +213,7 @@ class Face(OutlierMixin, BaseEstimator):
         Raises:
             WrongUse: too few scans for the false-positive rate.
         """
-        failed: list[str] = []
+        table, failed = self.trainable(table), list[str]()
 
         def readable() -> Iterator[Result]:
             for result in self.results(table.first):

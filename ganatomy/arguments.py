@@ -41,6 +41,14 @@ def table_of(scans: tuple[str, ...]) -> Any:
     return read_table(scans, {"scan": "joined"})
 
 
+def rows_of(face: Any, table: Any) -> Any:
+    """The rows of a table that a face trains and calibrates on; what it leaves out is said."""
+    rows = face.trainable(table)
+    if len(rows) < len(table):
+        click.echo(f"{len(table) - len(rows)} scans labelled abnormal are left out", err=True)
+    return rows
+
+
 def name_of(model: str) -> str:
     """What a model's folder of results is called."""
     path = Path(model)

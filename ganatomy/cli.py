@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from ganatomy.arguments import name_of, table_of, trained_face, trained_folder
+from ganatomy.arguments import name_of, rows_of, table_of, trained_face, trained_folder
 from ganatomy.printing import (
     numbered,
     print_differences,
@@ -136,13 +136,13 @@ def fit(
     log_images: bool,
 ) -> None:
     """Train the model or preset NAME and write its model folder."""
-    from ganatomy.registry import preset, roles_of
+    from ganatomy import registry
     from ganatomy.tables import read_labelled_table, read_table
 
-    recipe = preset(name).set(settings)
+    recipe = registry.preset(name).set(settings)
     import_tensorflow()
-    roles = roles_of(recipe)
-    table = read_table(data, roles)
+    roles = registry.roles_of(recipe)
+    table = rows_of(registry.face(recipe.task), read_table(data, roles))
     # What is measured on are rows: what belongs to none is for training alone.
     rows = {
         role: how for place, (role, how) in enumerate(roles.items()) if not place or how == "joined"
@@ -236,7 +236,8 @@ def calibrate(model: str, data: tuple[str, ...], fpr: float, pixel_fpr: float, o
     from ganatomy.artifacts import refuse_full
 
     refuse_full(out)
-    face, table = trained_face(model, "detect", "calibrate"), table_of(data)
+    face = trained_face(model, "detect", "calibrate")
+    table = rows_of(face, table_of(data))
     before = face.threshold_
     unreadable = face.calibrate(table, fpr, pixel_fpr)
     face.save(out)

@@ -179,6 +179,8 @@ def fit(
         TableError: too few scans, or none that can be read.
     """
     where = make_strategy(strategy) if isinstance(strategy, str) else strategy
+    face_of = registry.face(preset.task)
+    table = face_of.trainable(table)
     if preset.members:
         from ganatomy.ensemble_training import fit_members
 
@@ -201,7 +203,6 @@ def fit(
         split(table, preset.training.holdout, seed) if apart is None else (table, apart)
     )
     # What can be wrong is said before scans are read, and then before hours of training.
-    face_of = registry.face(preset.task)
     face_of.check(holdout, fpr, validation)
     grid = Preprocessing(**preset.preprocessing)
     with where.scope():

@@ -173,6 +173,21 @@ def test_calibrate_changes_the_threshold_and_nothing_else(quick_model, pictures,
     np.testing.assert_array_equal(before.anomaly_score(paths), after.anomaly_score(paths))
 
 
+def test_calibrate_leaves_out_what_is_labelled_abnormal(quick_model, pictures, tmp_path):
+    files = sorted(pictures.labelled.rglob("*.png"))
+    rows = [f"{file.resolve()},{int(file.parent.name == 'abnormal')}" for file in files]
+    (tmp_path / "labelled.csv").write_text("\n".join(["scan,label", *rows]))
+    given = (tmp_path / "labelled.csv", pictures.labelled / "normal")
+    results = [
+        run("calibrate", quick_model, "--data", data, "--fpr", 0.1, "--out", tmp_path / str(number))
+        for number, data in enumerate(given)
+    ]
+    assert "14 scans labelled abnormal are left out" in results[0].stderr
+    thresholds = [result.stdout.splitlines()[0] for result in results]
+    assert thresholds[0] == thresholds[1]
+    assert "from 14 healthy scans" in thresholds[0]
+
+
 def test_calibrate_does_not_write_over_anything(quick_model, pictures, tmp_path):
     out = tmp_path / "model"
     shutil.copytree(quick_model, out)

@@ -288,6 +288,16 @@ def test_another_run_is_not_resumed(unbroken, pictures):
         fit(registry.preset("linear"), table, out, resume=True, fpr=0.1)
 
 
+def test_scans_labelled_abnormal_are_not_trained_on(tmp_path, pictures):
+    healthy = sorted(Path(pictures.healthy).glob("*.png"))
+    rows = [f"{file.resolve()},{number % 4 == 0:d}" for number, file in enumerate(healthy)]
+    (tmp_path / "labelled.csv").write_text("\n".join(["scan,label", *rows]))
+    table = read_table([str(tmp_path / "labelled.csv")], {"scan": "joined"})
+    face = fit(registry.preset("linear"), table, tmp_path / "model", fpr=0.2)
+    data = face.artifact_.facts["data"]
+    assert data["scans"] + data["held_out"] == sum(row.endswith(",0") for row in rows)
+
+
 def test_words_about_a_preset_do_not_make_another_run(pictures):
     table = read_table([str(pictures.healthy)], {"scan": "joined"})
     preset = registry.preset("linear")
