@@ -1,0 +1,1 @@
+"""Align scans: resampling, transforms in mm, and networks that find them."""
