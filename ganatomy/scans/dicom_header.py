@@ -27,7 +27,23 @@ def open_dicom(source: Path | bytes, name: str) -> Dataset:
         name: what errors call it.
 
     Raises:
-        ScanError: no preamble, damaged, nested too deeply, unfolding too far, not an image.
+        ScanError: see `open_dataset`; also not an image.
+    """
+    dataset = open_dataset(source, name)
+    if "Rows" not in dataset or "Columns" not in dataset:
+        raise ScanError(name, "is DICOM but holds no image", "Rows, Columns and pixels")
+    return dataset
+
+
+def open_dataset(source: Path | bytes, name: str) -> Dataset:
+    """The data set of any DICOM object, an image or not.
+
+    Args:
+        source: the file or its content.
+        name: what errors call it.
+
+    Raises:
+        ScanError: no preamble, damaged, nested too deeply, unfolding too far.
     """
     with quiet():
         try:
@@ -41,8 +57,6 @@ def open_dicom(source: Path | bytes, name: str) -> Dataset:
         except Exception as error:  # RecursionError among them
             raise ScanError(name, "is a damaged DICOM file", "an intact data set") from error
         _check_depth(dataset, name)
-    if "Rows" not in dataset or "Columns" not in dataset:
-        raise ScanError(name, "is DICOM but holds no image", "Rows, Columns and pixels")
     return dataset
 
 
