@@ -80,7 +80,8 @@ class Postprocessing(BaseModel):
             leaves m at 0, for a residual that is no difference but says itself how odd a pixel is.
         border: share of every side left out of the score.
         top: share of the pixels, the highest, whose mean is the score; 1 is all.
-        score: "map", or "paper" for the score of the method's paper.
+        score: "map", or "paper" for the score of the method's paper, of the whole sample whatever a
+            mask leaves out.
         slices: share of a volume's slices, the highest, whose mean is the volume's score
             (2D models only); 1 is all.
     """

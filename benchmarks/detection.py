@@ -80,7 +80,8 @@ def one(task: Task, detector: str, seed: int, work: Path, rows: Mapping[str, Any
         }
         preset = preset.set([f"training.steps={json.dumps(shorter)}"])
     train, test = (read_labelled_table([str(file)], ROLES) for file in (task.train, task.test))
-    recipes = [one.recipe() for one in (preset, *registry.members(preset).values())]
+    members = registry.members(preset) if preset.members else {}
+    recipes = [one.recipe() for one in (preset, *members.values())]
     text = json.dumps([recipes, seed, train.names, test.names], sort_keys=True)
     key = hashlib.sha256(text.encode()).hexdigest()[:12]
     old = rows.get(f"{detector}/{seed}", {})
