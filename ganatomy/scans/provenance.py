@@ -74,14 +74,19 @@ def made_by(title: str, settings: Mapping[str, Any]) -> tuple[str, tuple[str, st
 
 
 def carry_over(made: Dataset, source: Dataset, described: str) -> None:
-    """What highdicom leaves out and an archive asks for."""
+    """What highdicom leaves out of an image and an archive asks for."""
+    carry_body_part(made, source)
+    made.DerivationDescription = described
+    made.BurnedInAnnotation = "NO"
+
+
+def carry_body_part(made: Dataset, source: Dataset) -> None:
+    """The body part and its side, which a series of any kind states."""
     for keyword in ("BodyPartExamined", "Laterality"):
         if text(source, keyword):
             setattr(made, keyword, source[keyword].value)
     if text(made, "BodyPartExamined") not in UNPAIRED and "Laterality" not in made:
         made.Laterality = None  # asked for of a part that may have two sides; empty is unknown
-    made.DerivationDescription = described
-    made.BurnedInAnnotation = "NO"
 
 
 def complete(header: Dataset, name: str) -> Dataset:
