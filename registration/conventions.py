@@ -15,6 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.ndimage import map_coordinates
 
+from ganatomy.scans.planes import LPS_TO_RAS
+
 SHEAR = 1e-3  # cosines of axes; rounded headers stay below
 ROUNDING = 1e-6  # a rotation that float32 has been through is still one
 STILL = 1e-3  # mm that a grid may shift without its field being sampled anew
@@ -84,7 +86,7 @@ def checked_field(field: np.ndarray, grid: np.ndarray) -> tuple[np.ndarray, np.n
 
 def axes(rank: int) -> np.ndarray:
     """`[rank, rank]`, from the coordinates here to those of ITK and DICOM, and back."""
-    return np.diag([-1.0, -1.0, 1.0]) if rank == 3 else np.array([[0.0, 1.0], [1.0, 0.0]])
+    return LPS_TO_RAS[:3, :3] if rank == 3 else np.array([[0.0, 1.0], [1.0, 0.0]])
 
 
 def other_axes(matrix: np.ndarray) -> np.ndarray:

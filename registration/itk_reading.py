@@ -11,6 +11,7 @@ import numpy as np
 
 from ganatomy.scans.errors import ScanError
 from ganatomy.scans.nifti import nifti_version
+from ganatomy.scans.planes import LPS_TO_RAS
 from ganatomy.scans.safety import MAX_PIXEL_BYTES, check_sizes, quiet, read_gzip, read_start
 from registration.conventions import (
     StoredTransform,
@@ -109,11 +110,10 @@ def _read_field(path: Path) -> tuple[np.ndarray, np.ndarray]:
             affine = np.array(image.affine, np.float64)
         except Exception as error:
             raise ScanError(path, "has a damaged header", expected) from error
-    turned = np.diag([-1.0, -1.0, 1.0, 1.0])
     if rank == 3:
-        return field if intent == DISPLACEMENT else field @ turned[:3, :3], affine
+        return field if intent == DISPLACEMENT else field @ LPS_TO_RAS[:3, :3], affine
     # ITK's coordinates of a picture are (column, row), and its axes X, Y of the file
-    told = (turned @ affine)[np.ix_([0, 1, 3], [0, 1, 3])]
+    told = (LPS_TO_RAS @ affine)[np.ix_([0, 1, 3], [0, 1, 3])]
     vectors = field if intent == VECTOR else -field
     return vectors.transpose(1, 0, 2)[..., ::-1], other_axes(told)
 
