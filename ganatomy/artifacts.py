@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -28,7 +28,7 @@ from ganatomy.errors import WrongUse
 from ganatomy.model_card import model_card
 from ganatomy.registry import Preset, model_class
 
-FORMAT = 1
+FORMAT = 2
 # What a configuration may ask for: values of a sample (a volume of 512³), those of a whole chunk,
 # channels at the finest grid, and any other whole number among the hyperparameters but a seed.
 SAMPLE, CHUNK, WIDTH, LARGEST = 2**27, 2**31, 512, 4096
@@ -58,12 +58,24 @@ class Artifact:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def room(self, name: str) -> dict[str, np.ndarray]:
-        """The arrays of one room, their names without it."""
-        return {
-            key.partition("/")[2]: array
-            for key, array in self.arrays.items()
-            if key.startswith(name + "/")
-        }
+        """The arrays of one room, their names without it.
+
+        Raises:
+            ArtifactError: on looking up one that is not there.
+        """
+        return Room(
+            (key, array) for key, array in self.arrays.items() if key.startswith(name + "/")
+        )
+
+
+class Room(dict[str, np.ndarray]):
+    """Arrays by name, from (room/name, array)."""
+
+    def __init__(self, items: Iterable[tuple[str, np.ndarray]]):
+        super().__init__((key.partition("/")[2], array) for key, array in items)
+
+    def __missing__(self, name: str) -> np.ndarray:
+        raise ArtifactError(f"arrays.npz of the model lacks {name}: train it again")
 
 
 def build_model(preset: Preset, shape: tuple[int, ...], seed: int = 0) -> Any:

@@ -128,13 +128,22 @@ def edit(folder, **changes):
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
 
 
+def test_arrays_that_lack_one_are_named(folder):
+    artifact = load(folder)
+    artifact.arrays = {"calibration/scores": np.zeros(3)}
+    room = artifact.room("calibration")
+    assert list(room) == ["scores"]
+    with pytest.raises(ArtifactError, match=r"arrays\.npz of the model lacks looks: train"):
+        room["looks"]
+
+
 def test_another_format_says_what_to_do(folder):
     edit(folder, format=0, versions={"ganatomy": "0.0.7"})
-    with pytest.raises(ArtifactError, match=r"format 0.* reads 1: use ganatomy 0\.0\.7 or train"):
+    with pytest.raises(ArtifactError, match=r"format 0.* reads 2: use ganatomy 0\.0\.7 or train"):
         load(folder)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "3", '"x"', "\udcff", '{"format": 1}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "3", '"x"', "\udcff", '{"format": 2}'])
 def test_a_broken_configuration_is_said_to_be_one(folder, text):
     (folder / "config.json").write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(ArtifactError, match="not the configuration of a trained model"):

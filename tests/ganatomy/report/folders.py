@@ -145,7 +145,7 @@ def evaluation_folder(folder: Path, seed=0, **examples) -> Path:
 def model_folder(folder: Path, **examples) -> Path:
     evaluation_folder(folder / "evaluation", **examples)
     config = {
-        "format": 1,
+        "format": 2,
         "preset": {
             "name": "chest-xray-32",
             "model": "anogan.aae:AdversarialAutoencoder",
