@@ -163,9 +163,11 @@ def straight(field: np.ndarray, grid: np.ndarray) -> tuple[np.ndarray, np.ndarra
     made[:rank, :rank] = (left @ right) * spacing
     middle = (shape - 1) / 2  # stays where it is
     made[:rank, rank] = (grid @ [*middle, 1])[:rank] - made[:rank, :rank] @ middle
-    points = grid_points(tuple(shape), made)
-    if np.abs(points - grid_points(tuple(shape), grid)).max() <= STILL:
+    corners = np.stack(np.meshgrid(*[(0, n - 1) for n in shape], indexing="ij"), -1)
+    shifts = corners @ (made - grid)[:rank, :rank].T + (made - grid)[:rank, rank]
+    if np.abs(shifts).max() <= STILL:
         return field, made
+    points = grid_points(tuple(shape), made)
     inverse = np.linalg.inv(grid)
     indices = np.moveaxis(points @ inverse[:rank, :rank].T + inverse[:rank, rank], -1, 0)
     sampled = [

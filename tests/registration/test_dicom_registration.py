@@ -287,6 +287,16 @@ def test_scans_of_two_patients_are_refused_and_nobody_is_named(fixed, moving, ca
     assert "brain-mr" not in caplog.text
 
 
+def test_nobody_is_named_in_a_log(tmp_path, fixed, moving, caplog):
+    for scan in (fixed, moving):
+        for header in scan.header:
+            header.PatientID, header.PatientName = "4711-secret", "Secret^Name"
+    with caplog.at_level(logging.DEBUG):
+        spatial(tmp_path / "r.dcm", fixed, moving, rigid_map())
+        read_registration(tmp_path / "r.dcm")
+    assert "secret" not in caplog.text.lower()
+
+
 @pytest.mark.parametrize("matrix", [np.zeros((4, 4)), np.eye(3), np.diag([1.0, 1, 0, 1])])
 def test_a_matrix_that_is_none_is_refused(fixed, moving, matrix):
     with pytest.raises(ValueError, match="expected"):

@@ -256,39 +256,6 @@ def test_pictures_have_fields_in_two_dimensions(tmp_path, suffix):
     np.testing.assert_allclose(back.matrix, matrix, atol=1e-12)
 
 
-# What ANTs makes of them.
-
-
-@pytest.mark.parametrize("suffix", [*LINEAR, ".nii.gz", "composite.h5"])
-def test_ants_samples_where_it_is_told(tmp_path, suffix):
-    ants = pytest.importorskip("ants", reason="antspyx is not installed")
-    path, matrix, field = tmp_path / f"t{suffix}", affine_map(), None
-    if suffix in LINEAR:
-        write_affine(path, matrix, CENTRE)
-    else:
-        field = smooth_field(FIXED_SHAPE)
-        if suffix == ".nii.gz":
-            matrix = np.eye(4)
-            write_field(path, field, fixed_grid())
-        else:
-            write_composite(path, matrix, field, fixed_grid())
-
-    def image(array, grid, name):
-        nib.save(nib.Nifti1Image(array.astype(np.float32), grid), tmp_path / name)
-        return ants.image_read(str(tmp_path / name))
-
-    fixed = image(np.zeros(FIXED_SHAPE), fixed_grid(), "fixed.nii.gz")
-    places = points_of(moving_grid(), MOVING_SHAPE)
-    found = []
-    for axis in range(3):
-        moving = image(places[..., axis], moving_grid(), f"moving{axis}.nii.gz")
-        moved = ants.apply_transforms(fixed, moving, [str(path)], interpolator="linear")
-        found.append(moved.numpy())
-    points = points_of(fixed_grid(), FIXED_SHAPE)
-    expected = sent(points, matrix, field, None if field is None else fixed_grid())
-    np.testing.assert_allclose(np.stack(found, -1), expected, atol=WITHIN)
-
-
 # What is refused, in one line.
 
 
