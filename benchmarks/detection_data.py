@@ -102,10 +102,9 @@ def planted_ct(root: Path, folder: Path) -> Task:
         images,
         folder,
         write,
-        sizes=(0.08, 0.18),
+        sizes=(0.12, 0.25),
         unit="of the side",
-        settings=(*PLAIN, "size=[64,64]"),
-        steps=0.25,
+        settings=PLAIN,
     )
 
 
@@ -189,7 +188,6 @@ def _planted(
     sizes: tuple[float, float],
     unit: str,
     settings: Sequence[str],
-    steps: float = 0.5,
 ) -> Task:
     """Two fifths of the scans are measured on, every second of these with a lesion."""
     from ganatomy.measures.planting import KINDS, plant_lesion
@@ -224,7 +222,7 @@ def _planted(
         _write(folder / "train.csv", [(p, 0, "", "none") for p in files[held:]]),
         _write(folder / "test.csv", rows),
         settings,
-        steps,
+        0.25,
     )
 
 
