@@ -18,10 +18,9 @@ class FAnoGAN(LatentGAN):
 
     Reference: Schlegl, Seeböck, Waldstein, Langs, Schmidt-Erfurth, "f-AnoGAN: fast unsupervised
     anomaly detection with generative adversarial networks", Medical Image Analysis 54, 2019,
-    equations 2 to 7; Adam's settings from Gulrajani 2017.
+    its encoder losses izi and izi_f and its anomaly score; Adam's settings from Gulrajani 2017.
     """
 
-    default_weights: ClassVar[dict[str, Any]] = {"critic/penalty": 10.0}
     default_optimizer: ClassVar[dict[str, float]] = {
         "learning_rate": 1e-4,
         "beta_1": 0.0,

@@ -27,8 +27,9 @@ class SpectralNormalization(keras.layers.Wrapper):
     runs through σ, with u and v as constants. The kernel itself stays what the optimizer made of
     it: keras.layers.SpectralNormalization assigns W/σ to it, which is a projection.
 
-    Every training call moves u: a critic called on real and on generated samples makes two
-    iterations a step.
+    Every training call moves u, where the published algorithm makes one iteration a step. A critic
+    makes one on real samples, one on generated ones and one for the generator's term: three a step
+    of one update each, four with a gradient penalty's own call.
 
     Args:
         layer: Dense, Conv1D-3D or Conv1DTranspose-3DTranspose.
