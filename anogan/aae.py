@@ -9,7 +9,7 @@ from keras import layers, ops
 
 from anogan.autoencoder import Autoencoder, squares
 from ganatomy.game import Batch, Critic, Noise, Player, Stage
-from ganatomy.objectives import gradient_penalty, objective
+from ganatomy.objectives import check_critic, gradient_penalty, objective
 
 Tensor = Any
 
@@ -30,6 +30,9 @@ class AdversarialAutoencoder(Autoencoder):
             `critic/penalty`) is Makhzani's.
         critic_updates: critic steps a step of the others, each on fresh samples.
         **settings: arguments of `Autoencoder`.
+
+    Raises:
+        ValueError: a Wasserstein adversary without its penalty.
 
     Reference: Makhzani, Shlens, Jaitly, Goodfellow, Frey, "Adversarial autoencoders", 2016; Chen,
     Konukoglu, "Unsupervised detection of lesions in brain MRI using constrained adversarial
@@ -55,6 +58,7 @@ class AdversarialAutoencoder(Autoencoder):
     ):
         self.adversary, self.critic_updates = objective(adversary), critic_updates
         super().__init__(shape, **settings)
+        check_critic(adversary, self._term_weights["critic/penalty"])
 
     @property
     def noise(self) -> dict[str, Noise]:

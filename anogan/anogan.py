@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from keras import ops
@@ -36,8 +36,11 @@ class AnoGAN(LatentGAN):
         **gan: arguments of `LatentGAN`.
 
     Reference: Schlegl, Seeböck, Waldstein, Schmidt-Erfurth, Langs, "Unsupervised anomaly detection
-    with generative adversarial networks to guide marker discovery", IPMI 2017, equations 2 to 6.
+    with generative adversarial networks to guide marker discovery", IPMI 2017, its residual loss,
+    discrimination loss (feature matching) and anomaly score.
     """
+
+    default_weights: ClassVar[dict[str, Any]] = {"critic/penalty": 0.0}
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ from anogan.vae import halves, sample
 from ganatomy.game import Batch, Critic, Noise, Player, Stage
 from ganatomy.networks import encoder, family
 from ganatomy.networks.blocks import feature_map
-from ganatomy.objectives import gradient_penalty, objective
+from ganatomy.objectives import check_critic, gradient_penalty, objective
 
 Tensor = Any
 LOGISTIC = ("saturating", "nonsaturating")
@@ -42,7 +42,10 @@ class BiGAN(Detector):
         judge: L_D, "features" or "cross_entropy", the latter for logistic adversaries only.
         chunk: samples in one pass of scoring.
         **game: `term_weights`, `optimizers`, `averages` of `AdversarialModel`. Weight 10 of
-            "critic/penalty" makes a Wasserstein adversary WGAN-GP on pairs.
+            "critic/penalty" makes a Wasserstein adversary, which needs one, WGAN-GP on pairs.
+
+    Raises:
+        ValueError: settings that contradict each other, see `ganatomy.objectives.check_critic`.
 
     Reference: Donahue, Krähenbühl, Darrell, "Adversarial feature learning", ICLR 2017, equations 2
     and 3, and section 3.4 for the inverse objective; Dumoulin et al., "Adversarially learned
@@ -72,6 +75,7 @@ class BiGAN(Detector):
             raise ValueError(f"judge {judge!r} is neither features nor cross_entropy")
         if judge == "cross_entropy" and adversary not in LOGISTIC:
             raise ValueError(f"adversary {adversary!r} has no cross-entropy; judge by features")
+        check_critic(adversary, self._term_weights["critic/penalty"], critic_norm)
         self.shape = tuple(shape)
         self.latent, self.width, self.network_kind = latent, width, network
         self.adversary = objective(adversary)
@@ -203,5 +207,7 @@ def joint_critic(
     both = layers.Dense(16 * width, name="pair_dense")(layers.Concatenate()([flat, seen]))
     both = layers.LeakyReLU(negative_slope=0.2, name="pair")(both)
     logit = layers.Dense(1, dtype="float32", name="logit")(both)
-    outputs = {"logit": ops.squeeze(logit, -1), "features": feature_map([], both, "last")}
-    return keras.Model([image, code], outputs, name="critic")
+    inputs = [image, code]
+    features = feature_map(inputs, [], both, "last")
+    outputs = {"logit": ops.squeeze(logit, -1), "features": features}
+    return keras.Model(inputs, outputs, name="critic")

@@ -31,7 +31,8 @@ class GANomaly(Detector):
         shape: of one sample, (*size, channels).
         latent: length of the codes.
         width: channels of the finest layer; they double a halving of the grid.
-        features: the block of the discriminator that gives f, or "last".
+        features: which layer of the discriminator gives f: "last", the number of a block or a
+            layer's name.
         chunk: samples in one pass of scoring.
         **game: `term_weights`, `optimizers`, `averages` of `AdversarialModel`. The terms of
             "generator" are features, image and code.

@@ -13,7 +13,7 @@ from keras import ops
 from anogan.detector import Detector
 from ganatomy.game import Batch, Critic, Noise, Player, Stage
 from ganatomy.networks import encoder, family
-from ganatomy.objectives import gradient_penalty, objective
+from ganatomy.objectives import check_critic, gradient_penalty, objective
 
 Tensor = Any
 
@@ -28,18 +28,24 @@ class LatentGAN(Detector):
         network: "dcgan" (Radford 2016) or "residual" (Gulrajani 2017).
         adversary: the adversarial objective, a name of `ganatomy.objectives.objective`.
         critic_updates: critic steps a generator step.
-        critic_norm: normalisation in the critic, None under a gradient penalty.
-        spectral: spectral normalisation of the critic (Miyato 2018), in place of clip or penalty.
+        critic_norm: normalisation in the critic, "layer", "instance" or None under a gradient
+            penalty, "batch" too without.
+        spectral: divide the critic's kernels by their largest singular values (Miyato 2018), beside
+            clip and penalty where these are on as well.
         clip: weight clipping of the critic (Arjovsky 2017), or None.
-        features: which block of the critic gives the features f.
+        features: which layer of the critic gives the features f: "last", the number of a block
+            or a layer's name.
         encoding: how the encoder learns: "izi" (image to z to image), "ziz" (z to image to z),
             "izi_f" (izi with the critic's features), or None for no encoder.
         kappa: weight of the feature residual in the encoder's loss and in the score.
         chunk: samples in one pass of scoring.
         **game: `term_weights`, `optimizers`, `averages` of `AdversarialModel`.
+
+    Raises:
+        ValueError: settings that contradict each other, see `ganatomy.objectives.check_critic`.
     """
 
-    default_weights: ClassVar[dict[str, Any]] = {"critic/penalty": 0.0}
+    default_weights: ClassVar[dict[str, Any]] = {"critic/penalty": 10.0}
 
     def __init__(
         self,
@@ -61,6 +67,12 @@ class LatentGAN(Detector):
         super().__init__(**game)
         if encoding not in ("izi", "ziz", "izi_f", None):
             raise ValueError(f"encoding {encoding!r} is none of izi, ziz, izi_f")
+        check_critic(
+            adversary,
+            self._term_weights["critic/penalty"],
+            critic_norm,
+            bounded=spectral or clip is not None,
+        )
         self.shape = tuple(shape)
         self.latent, self.width, self.network_kind = latent, width, network
         self.adversary = objective(adversary)
@@ -144,7 +156,7 @@ class LatentGAN(Detector):
     def encoder_terms(self, batch: Batch, played: dict) -> dict:
         """izi: ‖x − G(E(x))‖²/n; ziz: ‖z − E(G(z))‖²/d; izi_f adds κ ‖f(x) − f(G(E(x)))‖²/n_f.
 
-        Reference: Schlegl et al. 2019, equations 3, 4 and 6.
+        Reference: Schlegl et al. 2019, the encoder losses of these names.
         """
         if self.encoding == "ziz":
             return {"code": mean_square(batch["z"] - played["code"])}

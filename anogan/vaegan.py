@@ -28,7 +28,8 @@ class VAEGAN(Autoencoder):
 
     Args:
         gamma: γ; the squares are summed over features, so it falls with their number.
-        features: which block of the discriminator gives f, counted from 1, or "last".
+        features: which layer of the discriminator gives f: "last", the number of a block or a
+            layer's name.
         adversary: what the decoder wants: "saturating", as above and as published, or
             "nonsaturating", -log Dis of both.
         critic_norm: normalisation in the discriminator, "batch" as published; it sees scans,

@@ -11,7 +11,7 @@ from anogan.detector import Detector, Findings
 from anogan.latent_gan import row
 from ganatomy.game import Batch, Critic, Noise, Player, Stage
 from ganatomy.networks import dcgan_critic, unet
-from ganatomy.objectives import gradient_penalty, per_sample, wasserstein
+from ganatomy.objectives import check_critic, gradient_penalty, per_sample, wasserstein
 
 Tensor = Any
 
@@ -41,6 +41,9 @@ class VAGAN(Detector):
             published code, for 112×112 pixels: a pixel there weighs 0.008. The critic's slope is 1
             over the whole image, so smaller images need a smaller weight, or M stays at nothing.
 
+    Raises:
+        ValueError: the critic's penalty has no weight.
+
     Reference: Baumgartner, Koch, Tezcan, Ang, Konukoglu, "Visual feature attribution using
     Wasserstein GANs", CVPR 2018, equations 1 to 5; Gulrajani et al. 2017 for the penalty.
     """
@@ -62,6 +65,7 @@ class VAGAN(Detector):
         **game: Any,
     ):
         super().__init__(**game)
+        check_critic("wasserstein", self._term_weights["critic/penalty"])
         self.shape, self.width = tuple(shape), width
         self.critic_updates, self.chunk = critic_updates, chunk
         self.adversary = wasserstein()

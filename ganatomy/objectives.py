@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 Tensor = Any
@@ -145,6 +146,37 @@ def objective(name: str, **labels: float) -> Objective:
         return OBJECTIVES[name](**labels)
     except TypeError as error:
         raise ValueError(f"objective {name!r} takes no such labels: {sorted(labels)}") from error
+
+
+def check_critic(
+    adversary: str, penalty: Any, norm: str | None = None, *, bounded: bool = False
+) -> None:
+    """Refuse settings of a critic that contradict each other.
+
+    Args:
+        adversary: a name of `objective`.
+        penalty: the weight of its gradient penalty, a number or [[step, weight], ...].
+        norm: how its layers are normalised.
+        bounded: whether its weights are clipped or divided by their spectral norm.
+
+    Raises:
+        ValueError: a penalty of each sample's own slope where batch normalisation mixes samples, or
+            a Wasserstein critic whose slope nothing bounds.
+
+    Reference: Gulrajani et al. 2017, section 4, "no critic batch normalization".
+    """
+    penalised = bool((np.atleast_2d(penalty)[:, -1] > 0).any())
+    if penalised and norm == "batch":
+        raise ValueError(
+            "a gradient penalty is of each sample's own slope, and batch normalisation in the "
+            "critic mixes samples: set critic_norm to layer, instance or null, or "
+            "critic/penalty to 0"
+        )
+    if adversary == "wasserstein" and not (penalised or bounded):
+        raise ValueError(
+            "adversary wasserstein needs a critic of bounded slope: give critic/penalty a weight "
+            "(10 as published), or clip or spectral where the model has them"
+        )
 
 
 def gradient_penalty(

@@ -43,20 +43,30 @@ def spectral(layer: keras.layers.Layer, wanted: bool) -> keras.layers.Layer:
     return ours.SpectralNormalization(layer, name=f"{layer.name}_sn") if wanted else layer
 
 
-def feature_map(blocks: list[Any], flat: Any, features: str | int) -> Any:
+def feature_map(inputs: Any, blocks: list[Any], flat: Any, features: str | int) -> Any:
     """The activations that `features` names, in float32 whatever the policy.
 
     Args:
+        inputs: of the network.
         blocks: activations of the blocks, from the image's side.
         flat: the flattened input of the last dense layer.
-        features: "last" for `flat`, or a block's number, counted from 1.
+        features: "last" for `flat`, a block's number, counted from 1, or the name of a layer.
+
+    Raises:
+        ValueError: there is no such block or layer.
     """
+    named = {layer.name: layer for layer in keras.Model(inputs, flat).layers}
     if features == "last":
         chosen = flat
     elif isinstance(features, int) and 1 <= features <= len(blocks):
         chosen = blocks[features - 1]
+    elif features in named:
+        chosen = named[str(features)].output
     else:
-        raise ValueError(f'features is "last" or a block from 1 to {len(blocks)}, not {features!r}')
+        raise ValueError(
+            f'features is "last", a block from 1 to {len(blocks)} or the name of a layer, '
+            f"not {features!r}"
+        )
     return layers.Activation("linear", dtype="float32", name="features")(chosen)
 
 
@@ -73,5 +83,5 @@ def critic_model(
     dense = layers.Dense(1, kernel_initializer=initializer, dtype="float32", name="dense")
     logit = ops.squeeze(spectral(dense, spectral_norm)(flat), -1)
     return keras.Model(
-        image, {"logit": logit, "features": feature_map(blocks, flat, features)}, name=name
+        image, {"logit": logit, "features": feature_map(image, blocks, flat, features)}, name=name
     )

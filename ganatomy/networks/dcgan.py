@@ -108,7 +108,8 @@ def dcgan_critic(
         norm: "batch" as published; None or "layer" where the critic has a gradient penalty.
         spectral: divide every kernel by its largest singular value.
         features: which activations are the output "features": "last", the flattened input of the
-            last dense layer, or the number of a block, counted from 1 at the image.
+            last dense layer, the number of a block, counted from 1 at the image, or the name of a
+            layer, such as "block_2_out".
 
     Returns:
         images [B, *shape] -> {"logit": [B], "features": [B, n] or [B, ..., n]}, float32.

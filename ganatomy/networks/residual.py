@@ -131,7 +131,8 @@ def residual_critic(
         norm: "layer" as published with a gradient penalty; None with `spectral`.
         spectral: divide every kernel by its largest singular value.
         features: which activations are the output "features": "last", the flattened input of the
-            last dense layer (f of f-AnoGAN), or the number of a block, counted from 1 at the image.
+            last dense layer (f of f-AnoGAN), the number of a block, counted from 1 at the image,
+            or the name of a layer, such as "block_2".
 
     Returns:
         images [B, *shape] -> {"logit": [B], "features": [B, n] or [B, ..., n]}, float32.

@@ -303,10 +303,57 @@ def test_an_encoder_start_needs_an_encoder():
         FAnoGAN(SHAPE, encoding="zzz")
 
 
+UNBOUNDED = {"adversary": "wasserstein", "critic_norm": None}
+PENALTY = {"critic/penalty": 10.0}
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "message"),
+    [
+        (FAnoGAN, {"critic_norm": "batch"}, "batch normalisation in the critic mixes samples"),
+        (AnoGAN, {"term_weights": PENALTY}, "batch normalisation in the critic mixes samples"),
+        (BiGAN, {"term_weights": PENALTY}, "batch normalisation in the critic mixes samples"),
+        (
+            BiGAN,
+            {"term_weights": {"critic/penalty": [[0, 0.0], [100, 10.0]]}},
+            "batch normalisation in the critic mixes samples",
+        ),
+        (AnoGAN, UNBOUNDED, "needs a critic of bounded slope"),
+        (BiGAN, UNBOUNDED, "needs a critic of bounded slope"),
+        (FAnoGAN, {"term_weights": {"critic/penalty": 0.0}}, "needs a critic of bounded slope"),
+        (
+            AdversarialAutoencoder,
+            {"term_weights": {"critic/penalty": 0.0}},
+            "needs a critic of bounded slope",
+        ),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(kind, settings, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        kind(SHAPE, **SMALL, **settings)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        (FAnoGAN, {}),
+        (LatentGAN, {}),
+        (AnoGAN, {**UNBOUNDED, "clip": 0.01}),
+        (AnoGAN, {**UNBOUNDED, "spectral": True}),
+        (AnoGAN, {**UNBOUNDED, "term_weights": PENALTY}),
+        (BiGAN, {**UNBOUNDED, "term_weights": {"critic/penalty": [[0, 0.0], [100, 10.0]]}}),
+    ],
+)
+def test_settings_that_bound_a_wasserstein_critic_are_taken(kind, settings):
+    model = kind(SHAPE, **SMALL, **settings)
+    assert set(model.networks) >= {"generator", "critic"}
+
+
 # f-AnoGAN ------------------------------------------------------------------------------------
 
 
-def test_fanogans_score_is_equation_7():
+def test_fanogans_score_is_both_residuals_together():
     keras.utils.set_random_seed(0)
     model = rough(FAnoGAN(SHAPE, kappa=0.7, **SMALL))
     found = model.inspect(images(4))

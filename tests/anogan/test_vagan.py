@@ -60,6 +60,11 @@ def test_terms_by_hand():
     assert model.weight("map/adversarial") == model.weight("critic/adversarial") == 1
 
 
+def test_its_critic_is_not_let_go():
+    with pytest.raises(ValueError, match="needs a critic of bounded slope"):
+        VAGAN((8, 8, 1), term_weights={"critic/penalty": 0.0}, **SMALL)
+
+
 def test_the_critic_begins_alone_and_moves_more_often():
     first, second = made().stages()
     assert [p.name for p in first.players] == ["critic"]

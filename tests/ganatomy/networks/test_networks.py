@@ -109,6 +109,8 @@ def test_unknown_names_are_refused():
         dcgan_generator((32, 32, 1), 4, 2, norm="grup")
     with pytest.raises(ValueError, match="block from 1 to 3"):
         dcgan_critic((32, 32, 1), 2, features=4)
+    with pytest.raises(ValueError, match="name of a layer, not 'block_9_out'"):
+        dcgan_critic((32, 32, 1), 2, features="block_9_out")
     with pytest.raises(ValueError, match="'unet'"):
         encoder((32, 32, 1), 4, "unet")
 
@@ -190,6 +192,22 @@ def test_features_are_the_named_activations():
         assert first.shape[1:-1] == (16, 16)
         third = make((32, 32, 1), 4, features=3)(x)["features"]
         assert third.shape[1:-1] == (4, 4)
+
+
+@pytest.mark.parametrize(
+    ("make", "block"), [(dcgan_critic, "block_{}_out"), (residual_critic, "block_{}")]
+)
+@pytest.mark.parametrize("shape", [(16, 16, 1), (8, 8, 8, 2)])
+def test_a_layer_is_named_as_well_as_numbered(make, block, shape):
+    x = images(shape)
+
+    def features(which):
+        keras.utils.set_random_seed(0)
+        return make(shape, 4, features=which)(x)["features"].numpy()
+
+    number = 2 if shape[0] == 16 else 1
+    np.testing.assert_array_equal(features(block.format(number)), features(number))
+    np.testing.assert_array_equal(features("flat"), features("last"))
 
 
 def trainable(network):
