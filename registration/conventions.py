@@ -124,10 +124,15 @@ def total_field(matrix: np.ndarray, field: np.ndarray, grid: np.ndarray) -> np.n
         matrix: applied after the field.
         field: `[*grid, rank]`, mm.
         grid: voxel to mm.
+
+    Raises:
+        ValueError: see `checked_matrix` and `checked_field`; ranks that differ.
     """
     field, grid = checked_field(field, grid)
     matrix = checked_matrix(matrix)
     rank = len(grid) - 1
+    if len(matrix) != len(grid):
+        raise ValueError("matrix and field differ in rank; expected both 2D or both 3D")
     points = grid_points(field.shape[:-1], grid)
     moved = (points + field) @ matrix[:rank, :rank].T + matrix[:rank, rank]
     return (moved - points).astype(np.float32)

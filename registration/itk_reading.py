@@ -91,6 +91,7 @@ def _read_field(path: Path) -> tuple[np.ndarray, np.ndarray]:
             header = image_class.header_class.from_fileobj(io.BytesIO(start), check=False)
             shape, dtype = header.get_data_shape(), header.get_data_dtype()
             intent, offset = int(header["intent_code"]), int(header["vox_offset"])
+            placed = max(int(header["sform_code"]), int(header["qform_code"])) > 0
         except Exception as error:  # nibabel raises many kinds on damaged headers
             raise ScanError(path, "has a damaged header", expected) from error
     rank = 2 if shape[2:] == (1, 1, 2) else 3
@@ -98,6 +99,8 @@ def _read_field(path: Path) -> tuple[np.ndarray, np.ndarray]:
         raise ScanError(path, "is an image but no displacement field", expected)
     if intent not in (VECTOR, DISPLACEMENT):
         raise ScanError(path, f"has the intent {intent}, not that of displacements", expected)
+    if not placed:
+        raise ScanError(path, "has no orientation", "an sform or a qform")
     check_sizes(str(path), shape[:3], max(4, dtype.itemsize) * rank)
     length = offset + math.prod(shape) * dtype.itemsize
     content = _bytes(path, packed, length) if 0 < offset <= 1 << 20 else b""

@@ -312,6 +312,10 @@ def test_transforms_that_cannot_be_used_are_refused(tmp_path):
     nib_image.header.set_intent(1007)
     nib.save(nib_image, tmp_path / "nan.nii.gz")
     refused(tmp_path / "nan.nii.gz", "not finite")
+    nowhere = nib.Nifti1Image(smooth_field(FIXED_SHAPE)[:, :, :, None], None)
+    nowhere.header.set_intent(1007)
+    nib.save(nowhere, tmp_path / "nowhere.nii.gz")
+    refused(tmp_path / "nowhere.nii.gz", "has no orientation")
     twice = sitk.CompositeTransform(3)
     for _ in range(2):
         twice.AddTransform(
@@ -356,6 +360,8 @@ def test_what_cannot_be_written_is_refused(tmp_path):
         write_field(tmp_path / "f.nii", field[..., :2], grid)
     with pytest.raises(ValueError, match="one voxel thin"):
         write_field(tmp_path / "f.nii", field[:, :, :1], grid)
+    with pytest.raises(ValueError, match="differ in rank"):
+        total_field(np.eye(3), field, grid)
     with pytest.raises(ValueError, match="differ in rank"):
         write_composite(tmp_path / "f.h5", np.eye(3), field, grid)
     grid[:3, 0] += 0.1 * grid[:3, 1]
