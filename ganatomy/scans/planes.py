@@ -14,7 +14,8 @@ SAME_PLACE = 1e-3  # mm
 MAX_RESIDUAL = 0.1  # mm; positions rounded to 0.1 mm are common
 NOTED_RESIDUAL = 0.01
 MAX_TILT = 0.1  # degrees
-# ends rounded to 0.1 mm lean a short stack by more than 0.1°, though by no more than this
+# Ends rounded to 0.1 mm lean a short stack by more than 0.1°, though by no more than this; those
+# given more finely by no more than a tenth of it.
 ROUNDED_DRIFT = 0.2  # mm
 
 
@@ -78,7 +79,8 @@ def stack(planes: list[Plane], name: str) -> tuple[list[int], np.ndarray, list[s
     chord = positions[-1] - positions[0]
     drift = float(np.linalg.norm(np.cross(chord, normal)))
     tilt = np.degrees(np.arctan2(drift, chord @ normal))
-    if tilt > MAX_TILT and drift > ROUNDED_DRIFT:
+    rounded_to_tenths = np.abs(positions - np.round(positions, 1)).max() < 1e-4
+    if tilt > MAX_TILT and drift > (ROUNDED_DRIFT if rounded_to_tenths else ROUNDED_DRIFT / 10):
         problem = f"is sheared: the gantry was tilted by {tilt:.1f}°"
         raise ScanError(name, problem, f"slices stacked along their normal (to {MAX_TILT}°)")
     median = float(np.median(gaps))
@@ -96,6 +98,8 @@ def stack(planes: list[Plane], name: str) -> tuple[list[int], np.ndarray, list[s
         problem = f"is spaced unequally: a slice is {residual:.2f} mm off the regular grid"
         raise ScanError(name, problem, f"equal gaps (to {MAX_RESIDUAL} mm)")
     notes = []
+    if tilt > MAX_TILT:
+        notes.append(f"slices lean by {tilt:.1f}°, as far as rounded positions can tell")
     if residual > NOTED_RESIDUAL:
         notes.append(f"slices are up to {residual:.3f} mm off the regular grid")
     return order, planes[order[0]].affine(step), notes

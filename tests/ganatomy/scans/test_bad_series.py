@@ -126,6 +126,36 @@ def test_oblique_positions_rounded_to_a_tenth_are_accepted(make_series):
     assert read_scan(make_series(change)).spacing[2] == pytest.approx(1.7, abs=0.05)
 
 
+@pytest.mark.parametrize("degrees", [4, 20, 60])
+@pytest.mark.parametrize("count", [2, 3, 5])
+@pytest.mark.parametrize("step", [0.5, 2.5])
+def test_a_short_stack_is_not_let_lean(make_series, degrees, count, step):
+    def change(dataset, number):
+        shift = number * step * np.tan(np.radians(degrees))
+        dataset.ImagePositionPatient = [-10.03, -20 + round(shift, 6), number * step]
+        return number < count
+
+    with pytest.raises(ScanError, match=f"gantry was tilted by {degrees}.0°"):
+        read_scan(make_series(change))
+
+
+@pytest.mark.parametrize(("shift", "degrees"), [(0.0, 0), (0.1, 11.3), (0.3, 31.0)])
+def test_what_rounded_positions_may_lean_is_noted_and_no_more(make_series, shift, degrees):
+    def change(dataset, number):
+        dataset.ImagePositionPatient = [-10, -20 + number * shift, number * 0.5]
+        return number < 2
+
+    folder = make_series(change)
+    if degrees > 20:
+        with pytest.raises(ScanError, match=f"gantry was tilted by {degrees}°"):
+            read_scan(folder)
+        return
+    leaning = [note for note in read_scan(folder).notes if "lean" in note]
+    assert leaning == (
+        [f"slices lean by {degrees}°, as far as rounded positions can tell"] if degrees else []
+    )
+
+
 def test_strangers_in_the_folder_are_named(make_series):
     folder = make_series()
     (folder / "notes.txt").write_text("side files are fine")
