@@ -18,6 +18,7 @@ from mlflow.pyfunc.model import PythonModel
 from ganatomy import registry
 from ganatomy.artifacts import read_config
 from ganatomy.scans import Scan, ScanError, read_scan
+from ganatomy.server import guard_mlflow
 
 # Of one scan: a request's bound is the server's, and Spark sends thousands of rows at once.
 MAX_SCAN_BYTES = 256 << 20
@@ -152,6 +153,7 @@ class ServedModel(PythonModel):
 
             self._answers = answers_of(folder)
         else:
+            guard_mlflow()
             self._answers = Answers(folder)
 
     # Of all annotations, MLflow takes a table's without drawing a signature from it.

@@ -1,7 +1,8 @@
 """The HTTP server of a trained model: MLflow's scoring protocol behind a guard.
 
 MLflow's scoring server has no limit of size, answers with the input or a traceback where
-something is wrong, and checks no Host. The guard does.
+something is wrong, and checks no Host. The guard does, under `ganatomy serve` and, but for the
+Host, which MLflow's command line has no option for, under `mlflow models serve`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ PATHS = {"/ping": "GET", "/health": "GET", "/version": "GET", "/invocations": "P
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 # For worker processes, which are started without arguments.
 SETTINGS = "GANATOMY_SERVE"
+# Of a request to `mlflow models serve`, which has no option for it.
+LIMIT = "GANATOMY_MAX_BYTES"
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -96,6 +99,40 @@ def build_app(folder: str | Path, max_bytes: int, hosts: Iterable[str]) -> App:
     meta.add_flavor("python_function", loader_module="ganatomy.served")
     model = PyFuncModel(model_meta=meta, model_impl=Answers(folder))
     return Guard(scoring_server.init(model), max_bytes, hosts)
+
+
+def guard_mlflow() -> None:
+    """Guard the scoring server that this process is about to build, if it is one of MLflow's.
+
+    `mlflow models serve` loads a model's code, and only then makes its FastAPI app, by a name that
+    it looks up at that moment. The app made next is guarded, and no other.
+
+    Raises:
+        ganatomy.errors.WrongUse: GANATOMY_MAX_BYTES is no size.
+    """
+    from mlflow.pyfunc import scoring_server
+
+    if scoring_server._SERVER_MODEL_PATH not in os.environ:
+        return
+    import fastapi
+
+    from ganatomy.errors import WrongUse
+
+    limit = os.environ.get(LIMIT, str(MAX_BYTES))
+    if not limit.isdecimal() or int(limit) == 0:
+        raise WrongUse(f"{LIMIT} is {limit!r}; expected a number of bytes")
+    plain = fastapi.FastAPI
+
+    class Guarded(plain):
+        def __init__(self, **options: Any):
+            fastapi.FastAPI = plain
+            super().__init__(**options)
+            self._guard = Guard(super().__call__, int(limit), ["*"])
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            await self._guard(scope, receive, send)
+
+    fastapi.FastAPI = Guarded
 
 
 class Guard:

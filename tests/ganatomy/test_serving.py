@@ -319,6 +319,10 @@ def test_logging_outside_a_run_is_refused(quick_model):
 # Served ------------------------------------------------------------------------------------------
 
 
+# Bytes of a request where a test wants few.
+SMALL = 200_000
+
+
 class Server(NamedTuple):
     url: str
     log: Path
@@ -344,7 +348,7 @@ class Server(NamedTuple):
             return error.code, error.read().decode()
 
 
-def start(command: list[str], folder: Path) -> tuple[Server, subprocess.Popen]:
+def start(command: list[str], folder: Path, **settings: str) -> tuple[Server, subprocess.Popen]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -355,7 +359,7 @@ def start(command: list[str], folder: Path) -> tuple[Server, subprocess.Popen]:
         process = subprocess.Popen(
             [sys.executable, *command, "--port", str(port)],
             cwd=ROOT,
-            env={**os.environ, "PATH": path},
+            env={**os.environ, "PATH": path, **settings},
             start_new_session=True,
             stdout=out,
             stderr=subprocess.STDOUT,
@@ -392,7 +396,10 @@ def servers(quick_model, tmp_path_factory) -> Iterator[dict[str, Server]]:
         "mlflow": ["-m", "mlflow", "models", "serve", "-m", str(quick_model)],
     }
     commands["mlflow"] += ["--env-manager", "local"]
-    started = {n: start(c, tmp_path_factory.mktemp(n)) for n, c in commands.items()}
+    started = {
+        name: start(command, tmp_path_factory.mktemp(name), GANATOMY_MAX_BYTES=str(SMALL))
+        for name, command in commands.items()
+    }
     try:
         for server, process in started.values():
             ready(server, process)
@@ -467,11 +474,11 @@ def test_bad_scans_are_answered_in_one_line_that_repeats_nothing(server, uploads
             assert leak not in text, name
 
 
-def test_every_request_that_mlflow_would_quote_is_answered_in_one_line(servers, uploads):
+def test_every_request_that_mlflow_would_quote_is_answered_in_one_line(server, uploads):
     """What fails before the model is asked: MLflow's own server sends the input back."""
-    server = servers["ganatomy"]
     requests = {
-        "no json": SECRET.encode(),
+        "no json": f"{SECRET} not json".encode(),
+        "no text": SECRET.encode() + b"\xff",
         "bent json": b"[" * 100_000,
         "list": [SECRET],
         "instances": {"instances": [SECRET]},
@@ -489,20 +496,30 @@ def test_every_request_that_mlflow_would_quote_is_answered_in_one_line(servers, 
     assert SECRET not in server.log.read_text()
 
 
-def test_guard_refuses_other_hosts_paths_methods_and_types(servers):
-    server = servers["ganatomy"]
+def test_guard_refuses_other_paths_methods_and_types(server):
     expected = [
-        (server.get("/ping", Host="evil.example"), 400),
         (server.get("/docs"), 404),
         (server.get("/openapi.json"), 404),
         (server.get("/invocations"), 405),
-        (server.post(b"scan\nx", Content_Type="text/csv"), 415),
+        (server.post(f"scan\n{SECRET}".encode(), Content_Type="text/csv"), 415),
+        (server.post({}, Content_Type=SECRET), 415),
+        (server.post({}, path="/Roe"), 404),
     ]
     for (status, body), wanted in expected:
         assert status == wanted, body
         assert "\n" not in json.loads(body)["message"]
+        assert SECRET not in body
+        assert "Roe" not in body
     assert server.get("/version") == (200, mlflow.__version__)
     assert server.get("/health", Host="localhost:99")[0] == 200
+
+
+def test_ganatomys_server_answers_to_hosts_it_knows(servers, small_server):
+    status, body = servers["ganatomy"].get("/ping", Host="evil.example")
+    assert status == 400
+    assert "evil" not in body
+    assert small_server.get("/ping", Host="scans.example")[0] == 200
+    assert small_server.get("/ping", Host="other.example")[0] == 400
 
 
 def test_example_requests_are_answered(servers):
@@ -555,7 +572,7 @@ def small_server(quick_model, tmp_path_factory) -> Iterator[Server]:
     """Two workers that take small requests, and are known by another name too."""
     code = (
         "import sys; from ganatomy.serving import serve; serve(sys.argv[1], port=int(sys.argv[3]),"
-        " max_bytes=200_000, workers=2, allowed_hosts=['scans.example'])"
+        f" max_bytes={SMALL}, workers=2, allowed_hosts=['scans.example'])"
     )
     server, process = start(["-c", code, str(quick_model)], tmp_path_factory.mktemp("small"))
     try:
@@ -565,18 +582,41 @@ def small_server(quick_model, tmp_path_factory) -> Iterator[Server]:
         stop(process)
 
 
-def test_oversized_requests_are_refused_whether_or_not_they_say_so(small_server, uploads):
+@pytest.mark.parametrize("name", ["ganatomy", "mlflow"])
+def test_oversized_requests_are_refused_whether_or_not_they_say_so(
+    name, servers, small_server, uploads
+):
+    server = {**servers, "ganatomy": small_server}[name]
+
     def chunks() -> Iterator[bytes]:
         for _ in range(40):
             yield b"x" * 10_000
 
     for body in (b"x" * 300_000, chunks()):
-        status, text = small_server.post(body)
+        status, text = server.post(body)
         assert status == 413
-        assert "at most 200000 bytes" in json.loads(text)["message"]
-    assert small_server.post(records({"scan": uploads["picture"]}))[0] == 200
-    assert small_server.get("/ping", Host="scans.example")[0] == 200
-    assert small_server.get("/ping", Host="other.example")[0] == 400
+        assert f"at most {SMALL} bytes" in json.loads(text)["message"]
+    assert server.post(records({"scan": uploads["picture"]}))[0] == 200
+
+
+def test_a_request_that_claims_to_be_huge_is_refused_before_it_arrives(server):
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    head = f"POST /invocations HTTP/1.1\r\nHost: {host}\r\nContent-Length: {2 * 10**9}\r\n"
+    with socket.create_connection((host, int(port)), 30) as line:
+        line.sendall(f"{head}Content-Type: application/json\r\n\r\nx".encode())
+        assert line.recv(100).startswith(b"HTTP/1.1 413")
+
+
+@pytest.mark.parametrize("limit", ["", "0", "-1", "1e6", "many"])
+def test_a_limit_that_is_no_size_is_refused(limit, quick_model, monkeypatch):
+    from mlflow.pyfunc import scoring_server
+
+    from ganatomy.errors import WrongUse
+
+    monkeypatch.setenv(scoring_server._SERVER_MODEL_PATH, str(quick_model))
+    monkeypatch.setenv("GANATOMY_MAX_BYTES", limit)
+    with pytest.raises(WrongUse, match="expected a number of bytes"):
+        mlflow.pyfunc.load_model(str(quick_model))
 
 
 def test_serving_what_is_no_model_is_refused_before_anything_listens(tmp_path):
