@@ -97,7 +97,7 @@ def test_masked_voxels_have_no_weight():
     ],
 )
 def test_gradients_are_finite_differences(rng, rank, interpolation, border):
-    shape = (3, 4) if rank == 2 else (3, 4, 3)
+    shape = (3, 4) if rank == 2 else (3, 4, 2)
     image = rng.standard_normal((2, *shape, 2))
     # Away from whole and half indices, where the derivative jumps.
     points = rng.integers(-1, shape, (2, 6, rank)) + rng.uniform(0.05, 0.45, (2, 6, rank))
@@ -113,7 +113,6 @@ def test_gradients_are_finite_differences(rng, rank, interpolation, border):
         tape.watch(values)
         total = loss(*values)
     gradients = tape.gradient(total, values)
-    compiled = tf.function(loss)
     for which in range(2):
         numeric = np.zeros(values[which].shape)
         for index in np.ndindex(*numeric.shape):
@@ -121,9 +120,7 @@ def test_gradients_are_finite_differences(rng, rank, interpolation, border):
             step = np.zeros_like(numeric)
             step[index] = 1e-4
             up, down = (
-                compiled(
-                    *[tf.constant(m + s * step if k == which else m) for k, m in enumerate(moved)]
-                )
+                loss(*[tf.constant(m + s * step if k == which else m) for k, m in enumerate(moved)])
                 for s in (1, -1)
             )
             numeric[index] = (up - down) / 2e-4
@@ -144,3 +141,30 @@ def test_it_equals_tensorflow_addons():
     np.testing.assert_allclose(warped, known["y"], atol=1e-5)
     np.testing.assert_allclose(image_gradient, known["image_gradient"], atol=1e-5)
     np.testing.assert_allclose(flow_gradient, known["flow_gradient"], atol=1e-5)
+
+
+def test_gradients_have_gradients(rng):
+    """A penalty on a gradient goes through the resampling, eager and in a graph."""
+    values = [rng.standard_normal((1, 4, 5, 1)), rng.uniform(0, 3, (1, 6, 2))]
+    step = [rng.standard_normal(v.shape) for v in values]
+
+    def penalty(*values):
+        with tf.GradientTape() as tape:
+            tape.watch(values)
+            total = tf.reduce_sum(resample(*values) ** 2)
+        return sum(tf.reduce_sum(g**2) for g in tape.gradient(total, values))
+
+    def slope(*values):
+        with tf.GradientTape() as tape:
+            tape.watch(values)
+            total = penalty(*values)
+        return tape.gradient(total, values)
+
+    up, down = (
+        penalty(*(tf.constant(v + s * d) for v, d in zip(values, step, strict=True)))
+        for s in (1e-5, -1e-5)
+    )
+    for way in (slope, tf.function(slope)):
+        found = way(*map(tf.constant, values))
+        along = sum(np.sum(g * d) for g, d in zip(found, step, strict=True))
+        np.testing.assert_allclose(along, (up - down) / 2e-5, rtol=1e-5)
