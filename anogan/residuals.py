@@ -18,6 +18,8 @@ from ganatomy.errors import WrongUse
 
 # What was fitted, a pixel each.
 STATE = ("mean", "deviation")
+# Of the scans that do not show a pixel so many count there.
+FEW = 10
 
 
 class Sums(NamedTuple):
@@ -52,13 +54,15 @@ class Sums(NamedTuple):
 
     def usual(self, centre: bool) -> tuple[np.ndarray, np.ndarray]:
         """Mean, or 0, and root mean square distance from it, at each pixel, [*size]."""
-        # A residual that is unknown at a pixel counts there as pixels do on the whole: the fewer
-        # show something, the less is known of what is usual there.
+        # The fewer show a pixel, the less is known of what is usual there: some of those that do
+        # not count with mean 0 and the mean square that pixels have on the whole, and pull to it.
         overall = max(self.squares.sum(), 0.0) / max(self.counts.sum(), 1.0)
-        unknown = (self.number - self.counts) * overall
-        mean = self.values / self.number if centre else np.zeros_like(self.values)
+        unknown = np.minimum(self.number - self.counts, FEW)
+        number = self.counts + unknown
+        mean = self.values / number if centre else np.zeros_like(self.values)
         # What is left of a difference may be less than nothing by a rounding error.
-        variance = np.maximum((self.squares + unknown) / self.number - np.square(mean), 0.0)
+        variance = (self.squares + unknown * overall) / number - np.square(mean)
+        variance = np.maximum(variance, 0.0)
         deviation: np.ndarray = np.sqrt(variance)
         # Where healthy scans never differ (padding, air) a tiny residual is not an anomaly.
         floor = 0.1 * np.median(deviation) + 1e-6

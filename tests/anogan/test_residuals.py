@@ -205,6 +205,23 @@ def test_a_pixel_that_few_scans_show_is_not_taken_for_a_quiet_one():
         np.testing.assert_allclose(other[name], again[name], rtol=1e-5, atol=1e-6)
 
 
+def test_what_is_usual_is_known_where_half_the_scans_show_it_and_not_where_two_do():
+    bias, count = 4.0, 400
+    residuals = noise(count, 8, 8)
+    residuals[:, 0] += bias
+    residuals[:, 1] += bias
+    residuals[count // 2 :, 0] = np.nan  # half of them show the first row
+    residuals[2:, 1] = np.nan  # two the second
+    state = Postprocessing(smooth=0).fit(residuals).state()
+    # A mean over all 400 would be half of it, and every healthy scan an anomaly there.
+    np.testing.assert_allclose(state["mean"][0], bias * 200 / 210, atol=0.3)
+    np.testing.assert_allclose(state["mean"][1], bias * 2 / 12, atol=0.3)
+    overall = np.nanmean(residuals**2)
+    own = np.nansum(residuals[:, 1] ** 2, axis=0)
+    expected = np.sqrt((own + 10 * overall) / 12 - state["mean"][1] ** 2)
+    np.testing.assert_allclose(state["deviation"][1], expected, rtol=1e-4)
+
+
 def test_a_sample_with_nothing_inside_scores_nothing():
     residuals = np.stack([np.full((4, 4), np.nan), np.ones((4, 4))]).astype("float32")
     _, scores, score = Postprocessing(**PLAIN, slices=1.0).judge(findings(residuals))
