@@ -53,8 +53,9 @@ def finish(
 def control_presets(preset: Preset) -> dict[str, Preset]:
     """The presets of the controls: the same pipeline without a network, and next to nothing.
 
-    "linear" has the preset's own pre- and postprocessing; "raw" has neither equalisation,
-    alignment, mask, bias field nor map score: principal components of the pictures as they are.
+    "linear" has the preset's own pre- and postprocessing; "raw" has neither margin, equalisation,
+    alignment, mask, bias field, border nor map score: principal components of the pictures as they
+    are.
     """
     control = registry.preset("linear")
     linear: dict[str, Any] = {
@@ -69,13 +70,13 @@ def control_presets(preset: Preset) -> dict[str, Preset]:
         "postprocessing": {**preset.postprocessing, "score": "map"},
     }
     plain = {"equalise": None, "align": False, "normalise": "range"}
-    plain |= {"mask": None, "bias_field": False}
+    plain |= {"mask": None, "bias_field": False, "margin": 0.0}
     raw = {
         **linear,
         "name": "raw",
         "title": "Principal components of the pictures as they are",
         "preprocessing": {**preset.preprocessing, **plain},
-        "postprocessing": {**preset.postprocessing, "score": "paper"},
+        "postprocessing": {**preset.postprocessing, "score": "paper", "border": 0.0},
     }
     return {"linear": Preset(**linear), "raw": Preset(**raw)}
 

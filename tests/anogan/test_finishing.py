@@ -9,6 +9,7 @@ from anogan.finishing import control_presets, healthy_judgements
 from anogan.residuals import Postprocessing
 from ganatomy import registry
 from ganatomy.errors import WrongUse
+from ganatomy.scans import Preprocessing
 
 SIDE = 10
 
@@ -88,7 +89,10 @@ def test_controls_are_the_linear_preset_behind_the_models_own_pipeline():
         assert (control.model, control.hyperparameters) == (linear.model, linear.hyperparameters)
         assert control.roles == preset.roles
     assert controls["linear"].preprocessing == preset.preprocessing
-    assert controls["raw"].preprocessing["align"] is False
+    plain = Preprocessing(size=(32, 32), normalise="range")
+    assert Preprocessing(**controls["raw"].preprocessing) == plain
+    assert controls["raw"].postprocessing["border"] == 0
+    assert controls["raw"].postprocessing["score"] == "paper"
 
 
 def test_one_scan_has_no_others():
