@@ -29,6 +29,7 @@ SHAPES = [
     (32, 32, 32, 1),
     (32, 48, 64, 2),
     (64, 64, 64, 1),
+    (32, 32, 48, 4),
 ]
 CRITICS = {
     "dcgan, batch": lambda shape: dcgan_critic(shape, 4, norm="batch"),
@@ -146,7 +147,7 @@ def test_no_bias_is_removed_by_a_normalisation(make):
 
 
 @pytest.mark.parametrize("name", CRITICS)
-@pytest.mark.parametrize("shape", [(16, 16, 2), (8, 8, 8, 1)], ids=str)
+@pytest.mark.parametrize("shape", [(16, 16, 2), (8, 8, 8, 4)], ids=str)
 def test_second_derivatives_are_finite_through_every_critic(name, shape):
     critic = CRITICS[name](shape)
     real, fake = images(shape), 0.5 * images(shape)[::-1]
@@ -179,6 +180,20 @@ def test_critics_for_a_penalty_treat_samples_apart(name):
     training = "spectral" not in name
     alone = [critic(x[i : i + 1], training=training)["logit"][0] for i in range(3)]
     np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_channel_of_a_volume_is_seen_and_made(family):
+    shape, places = (16, 16, 16, 4), (0, 1, 2, 3)
+    make_generator, make_critic = FAMILIES[family]
+    x = images(shape, batch=1)
+    for network in (make_critic(shape, 2), encoder(shape, 4, family, 2)):
+        outputs = [network(np.where(np.arange(4) == place, 0, x)) for place in places]
+        outputs = [out["logit"] if isinstance(out, dict) else out for out in [network(x), *outputs]]
+        assert len({np.asarray(out).tobytes() for out in outputs}) == 5
+    made = np.asarray(make_generator(shape, 4, 2)(images((4,), batch=1)))
+    assert len({made[..., place].tobytes() for place in places}) == 4
+    assert made.std(axis=(0, 1, 2, 3)).min() > 0
 
 
 def test_features_are_the_named_activations():
