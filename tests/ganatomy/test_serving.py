@@ -26,10 +26,12 @@ import numpy as np
 import pandas as pd
 import pydicom.data
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from anogan.calibration import UnlikeScans
 from ganatomy import artifacts, registry
+from ganatomy.cli import cli
 from ganatomy.served import CHUNK, Answers, Refused
 from ganatomy.serving import example_scan, log_folder, signature, write_pyfunc
 
@@ -438,6 +440,38 @@ def test_served_equals_pyfunc_equals_in_memory(server, quick_model, face, upload
     assert status == 200, body
     expected = face.answer([answers_scan(uploads["picture"])])[0]["anomaly_score"]
     assert abs(json.loads(body)["predictions"][0]["anomaly_score"] - expected) < 1e-5
+
+
+def test_one_picture_as_dicom_nifti_and_png_has_one_score_however_it_is_asked_for(
+    servers, quick_model, face, picture, tmp_path
+):
+    """In Python, on the command line and by both servers."""
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    # Rows run to posterior and columns to the left, as an axial slice is looked at.
+    affine = np.array([[0, -1, 0, 0], [-1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+    nibabel.Nifti1Image(picture[..., None], affine).to_filename(tmp_path / "a.nii.gz")
+    radiograph = pydicom.dcmread(str(pydicom.data.get_testdata_file("MR_small.dcm")))
+    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "FrameOfReferenceUID"):
+        if keyword in radiograph:
+            delattr(radiograph, keyword)
+    radiograph.Rows, radiograph.Columns = picture.shape
+    radiograph.set_pixel_data(picture, "MONOCHROME2", 8)
+    radiograph.save_as(tmp_path / "a.dcm")
+    paths = [tmp_path / name for name in ("a.png", "a.nii.gz", "a.dcm")]
+
+    in_python = face.anomaly_score(paths)
+    np.testing.assert_allclose(in_python, in_python[0], rtol=1e-5)
+    out = tmp_path / "out"
+    command = ["score", str(quick_model), *map(str, paths), "--out", str(out)]
+    assert CliRunner().invoke(cli, command, catch_exceptions=False).exit_code == 0
+    typed = pd.read_csv(out / "scores.csv")["anomaly_score"]
+    np.testing.assert_allclose(typed, in_python, rtol=1e-12)
+    request = records(*({"scan": path.read_bytes()} for path in paths))
+    for server in servers.values():
+        status, body = server.post(request)
+        assert status == 200, body
+        served = [answer["anomaly_score"] for answer in json.loads(body)["predictions"]]
+        np.testing.assert_allclose(served, in_python, rtol=1e-5)
 
 
 def test_map_is_asked_for(server, face, uploads):
