@@ -6,13 +6,14 @@ The longest unused are removed where all together take more than GANATOMY_CACHE_
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +29,8 @@ from ganatomy.tables import Table, TableError, fingerprint
 CACHE_FORMAT = 1
 # Whose releases may decode, resample or equalise otherwise.
 LIBRARIES = ("numpy", "scipy", "scikit-image", "pillow", "pydicom", "nibabel", "simpleitk")
+# Bytes that are hashed at a time.
+PIECE = 2**24
 # Gigabytes that caches may take in all, unless GANATOMY_CACHE_LIMIT says otherwise.
 LIMIT = 20.0
 
@@ -39,7 +42,7 @@ class Samples(NamedTuple):
         array: [n, *size, channels] float32, memory-mapped.
         owner: [n], the position among the paths of the scan that sample came from.
         failures: the scans that could not be read.
-        fingerprint: of the files and the settings.
+        fingerprint: of the files and the settings, the cache's name.
     """
 
     array: np.ndarray
@@ -151,9 +154,22 @@ def prepare_table(
 
 def hash_of(array: np.ndarray) -> str:
     """sha256 of an array's bytes."""
-    import hashlib
-
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def content_hash(samples: Mapping[str, Samples]) -> str:
+    """sha256 of the prepared samples of every role: wherever the same data lie, the same.
+
+    Args:
+        samples: by role, in the order of the model's roles.
+    """
+    digest = hashlib.sha256()
+    for role, part in samples.items():
+        digest.update(f"{role} {part.array.dtype.str} {part.array.shape}\n".encode())
+        many = max(1, PIECE // part.array[0].nbytes)
+        for begin in range(0, len(part.array), many):
+            digest.update(part.array[begin : begin + many].tobytes())
+    return digest.hexdigest()
 
 
 def prune(keep: Path, limit: float = LIMIT) -> None:

@@ -341,7 +341,11 @@ def split(table: Table, fraction: float, seed: int) -> tuple[Table, Table]:
 
 
 def fingerprint(paths: Iterable[Path], *extra: str) -> str:
-    """A hash of files by name, size and time, and of whatever else decides their pixels."""
+    """A hash of files by path, size and time, and of whatever else decides their pixels.
+
+    It tells at once whether files have changed here; the same data elsewhere have another, see
+    `ganatomy.cache.content_hash`.
+    """
     digest = hashlib.sha256()
     for path in paths:
         members = sorted(path.iterdir()) if path.is_dir() else [path]

@@ -21,7 +21,7 @@ import tensorflow as tf
 from ganatomy import registry
 from ganatomy.artifacts import Artifact, ArtifactError, build_model, write_whole
 from ganatomy.batches import Augment, batches
-from ganatomy.cache import Samples, prepare_table
+from ganatomy.cache import Samples, content_hash, prepare_table
 from ganatomy.callbacks import AsTheyCome, Checkpoint, History, Means, Progress, StopAtNaN
 from ganatomy.errors import WrongUse
 from ganatomy.game import AdversarialModel
@@ -30,7 +30,7 @@ from ganatomy.registry import Preset
 from ganatomy.run_folder import identity_of, open_folder
 from ganatomy.scans import Preprocessing, Scan, ScanError, read_scan
 from ganatomy.settings import check_settings
-from ganatomy.tables import Table, TableError, fingerprint, split
+from ganatomy.tables import Table, TableError, split
 from ganatomy.tracking import LogToRun, Run
 
 Strategy = Any
@@ -243,33 +243,7 @@ def fit(
         )
 
     private = _has_dicom(table) and not log_images
-    # One role's is that of its cache; several are told apart by their names.
-    known = {name: part.fingerprint for name, part in samples.items()}
-    data_fingerprint = fingerprint([], *map(str, known.items())) if len(known) > 1 else known[role]
     run = Run(f"{preset.name}-{seed}", experiment or "ganatomy", state.get("run_id"))
-    facts: dict[str, Any] = {
-        "seed": seed,
-        "data": {
-            "fingerprint": data_fingerprint,
-            "scans": len(training),
-            "samples": len(array),
-            "held_out": len(holdout),
-            "roles": {
-                name: {
-                    "scans": len(training.paths[name]),
-                    "samples": len(part.array),
-                    "held_out": len(holdout.paths[name]),
-                }
-                for name, part in samples.items()
-            },
-            "patients_known": table.patient is not None,
-            "unreadable": [
-                str(error)
-                for part in (*samples.values(), *held.values())
-                for error in part.failures
-            ],
-        },
-    }
 
     def callbacks() -> list[keras.callbacks.Callback]:
         total = sum(-(-n // settings.every) * settings.every for n in settings.steps.values())
@@ -300,6 +274,29 @@ def fit(
     if not chief:
         play()
         return None
+    facts: dict[str, Any] = {
+        "seed": seed,
+        "data": {
+            "fingerprint": content_hash(samples),
+            "scans": len(training),
+            "samples": len(array),
+            "held_out": len(holdout),
+            "roles": {
+                name: {
+                    "scans": len(training.paths[name]),
+                    "samples": len(part.array),
+                    "held_out": len(holdout.paths[name]),
+                }
+                for name, part in samples.items()
+            },
+            "patients_known": table.patient is not None,
+            "unreadable": [
+                str(error)
+                for part in (*samples.values(), *held.values())
+                for error in part.failures
+            ],
+        },
+    }
     with run:
         write_whole(out / "run.json", json.dumps({**identity, "run_id": run.run_id}))
         run.describe(
@@ -307,7 +304,7 @@ def fit(
             {
                 "seed": seed,
                 "strategy": type(where).__name__,
-                "data_fingerprint": data_fingerprint,
+                "data_fingerprint": facts["data"]["fingerprint"],
             },
         )
         began = time.monotonic()

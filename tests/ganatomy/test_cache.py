@@ -1,6 +1,7 @@
 """The cache of prepared samples: decoded once, never stale, never half full."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 
 from ganatomy import cache
-from ganatomy.cache import cache_folder, prepare
+from ganatomy.cache import cache_folder, content_hash, prepare
 from ganatomy.decoding import Decoded
 from ganatomy.errors import WrongUse
 from ganatomy.scans import Preprocessing, ScanError
@@ -92,6 +93,36 @@ def test_another_template_is_another_cache(paths):
         for t in templates
     ]
     assert found[0].fingerprint != found[1].fingerprint
+
+
+def test_the_same_data_have_one_hash_wherever_they_lie(paths, tmp_path, monkeypatch):
+    first = prepare(paths, SMALL)
+    known = content_hash({"scan": first})
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    copies = [elsewhere / path.name for path in paths]
+    for path, copy in zip(paths, copies, strict=True):
+        shutil.copyfile(path, copy)
+    moved = prepare(copies, SMALL)
+    assert moved.fingerprint != first.fingerprint
+    assert content_hash({"scan": moved}) == known
+    # However many samples are read at a time.
+    monkeypatch.setattr(cache, "PIECE", 3 * first.array[0].nbytes)
+    assert content_hash({"scan": moved}) == known
+
+
+def test_one_pixel_more_or_another_order_or_role_has_another_hash(paths):
+    known = content_hash({"scan": prepare(paths, SMALL)})
+    assert content_hash({"scan": prepare(paths[::-1], SMALL)}) != known
+    assert content_hash({"scan": prepare(paths[:3], SMALL)}) != known
+    whole = prepare(paths, SMALL)
+    assert content_hash({"other": whole}) != known
+    both = [content_hash({a: whole, b: whole}) for a, b in (("x", "y"), ("y", "x"))]
+    assert len({known, *both}) == 3
+    pixels = np.array(Image.open(paths[2]))
+    pixels[5, 6] ^= 8
+    Image.fromarray(pixels).save(paths[2])
+    assert content_hash({"scan": prepare(paths, SMALL)}) != known
 
 
 def test_failures_are_kept_with_the_cache_and_tried_again(paths, decoded):

@@ -20,7 +20,7 @@ import yaml
 
 from ganatomy import registry
 from ganatomy.artifacts import ArtifactError
-from ganatomy.cache import prepare_table
+from ganatomy.cache import content_hash, prepare_table
 from ganatomy.callbacks import History, Means, StopAtNaN
 from ganatomy.errors import WrongUse
 from ganatomy.scans import Preprocessing, ScanError
@@ -504,12 +504,13 @@ def test_an_independent_role_goes_through_the_whole_of_fit(tmp_path, pictures, c
         "scan": {"scans": 36, "samples": 36, "held_out": 24},
         "abnormal": {"scans": 8, "samples": 8, "held_out": 6},
     }
-    # Healthy scans alone set the threshold; the card and both fingerprints know of the others.
+    # Healthy scans alone set the threshold; the card and the fingerprint know of the others.
     assert len(face.calibration_.scores) == 24
     assert "- abnormal: 8 scans (8 samples), 6 held out" in (out / "model_card.md").read_text()
     assert "image labels" in (out / "model_card.md").read_text()
-    healthy = prepare_table(split(table, 0.4, 0)[0], face.preprocessing_)[1]["scan"]
-    assert data["fingerprint"] != healthy.fingerprint
+    samples = prepare_table(split(table, 0.4, 0)[0], face.preprocessing_)[1]
+    assert data["fingerprint"] == content_hash(samples)
+    assert data["fingerprint"] != content_hash({"scan": samples["scan"]})
     assert list(face.controls_["linear"].artifact_.preset.roles) == ["scan"]
     other = read_table([f"scan={pictures.healthy}/*.png", f"abnormal={sick}/20*.png"], roles)
     assert identity_of(preset, other, 0) != identity_of(preset, table, 0)
