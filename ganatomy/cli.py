@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import re
 import sys
-import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 
 from ganatomy.arguments import name_of, rows_of, table_of, trained_face, trained_folder
+from ganatomy.exits import EXIT_CODES, SOME_FAILED, plain_errors, run_to_exit
 from ganatomy.printing import (
     numbered,
     print_differences,
@@ -27,41 +24,16 @@ from ganatomy.printing import (
 )
 from ganatomy.quiet import import_tensorflow
 
-DONE, SOME_FAILED, WRONG_USE = 0, 1, 2
-
 
 def main() -> None:
     """Entry point of the `ganatomy` command."""
-    cli.main(standalone_mode=True)
+    run_to_exit(cli)
 
 
-def plain_errors(command: Callable) -> Callable:
-    """Turn the errors that a user can mend into one line on standard error and exit code 2."""
-
-    @functools.wraps(command)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        from ganatomy.errors import WrongUse
-        from ganatomy.scans import ScanError
-
-        # MLflow sets its log level from here when it is imported.
-        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-
-        try:
-            with warnings.catch_warnings():
-                # What Python's users are warned of, a verb says in a line of its own.
-                warnings.filterwarnings("ignore", r"\d+ of \d+ scans do not look like")
-                return command(*args, **kwargs)
-        except (WrongUse, ScanError, FloatingPointError, OSError) as error:
-            # A fault of the program is another error, and keeps its traceback.
-            raise click.ClickException(" ".join(str(error).split())) from error
-
-    return run
-
-
-click.ClickException.exit_code = WRONG_USE
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EXIT_CODES,
+)
 @click.version_option(package_name="ganatomy")
 def cli() -> None:
     """Adversarial networks for medical images. For research, not a medical device."""

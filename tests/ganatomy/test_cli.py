@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from ganatomy.cli import cli
+from ganatomy.cli import cli, main
 
 
 def run(*arguments: object):
@@ -419,6 +419,51 @@ def test_wrong_use_is_one_line_and_exit_code_2(arguments, message, tmp_path, mon
     assert result.exit_code == 2
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def ends(monkeypatch, *words: str) -> int:
+    """The exit code of the program."""
+    monkeypatch.setattr(sys, "argv", ["ganatomy", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "said"),
+    [
+        (RuntimeError("a fault"), 3, "RuntimeError: a fault"),
+        (MemoryError(), 3, "MemoryError"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (OSError("disk full"), 2, "Error: disk full"),
+    ],
+)
+def test_neither_a_fault_nor_an_interrupt_ends_as_if_scans_had_failed(
+    fault, code, said, monkeypatch, capsys
+):
+    def broken():
+        raise fault
+
+    monkeypatch.setattr("ganatomy.registry.presets", broken)
+    assert ends(monkeypatch, "models") == code
+    error = capsys.readouterr().err
+    assert error.strip().endswith(said)
+    assert ("Traceback" in error) == (code == 3)
+
+
+def test_the_program_ends_by_the_codes_that_its_help_states(
+    quick_model, folder, tmp_path, monkeypatch, capsys
+):
+    assert ends(monkeypatch, "--help") == 0
+    assert "0 done, 1 done but some scans failed" in " ".join(capsys.readouterr().out.split())
+    assert ends(monkeypatch, "models", "--json") == 0
+    out = ["--out", str(tmp_path / "out"), "--no-maps"]
+    assert ends(monkeypatch, "score", str(quick_model), str(folder), *out) == 1
+    assert ends(monkeypatch, "score", str(quick_model), str(folder / "00.png"), *out) == 0
+    assert ends(monkeypatch, "score", "nowhere", "x", "--out", "y") == 2
+    assert ends(monkeypatch, "knit") == 2
+    assert ends(monkeypatch) == 2
 
 
 def test_too_few_scans_are_refused_before_training(pictures, tmp_path):
