@@ -171,6 +171,30 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def are_seeds(folders: Iterable[Path]) -> bool:
+    """Whether models are several seeds of one recipe, trained on as many scans each.
+
+    Not on the same: the seed decides which scans are held out to set the threshold.
+
+    Raises:
+        ArtifactError: one of the folders holds no trained model.
+    """
+    configs = [read_config(folder) for folder in folders]
+    seeds = {config.get("seed") for config in configs} - {None}
+    try:
+        kinds = {
+            json.dumps([Preset(**config["preset"]).recipe(), sum(_scans(config))])
+            for config in configs
+        }
+    except (KeyError, TypeError, ValueError):
+        return False
+    return len(kinds) == 1 < len(configs) == len(seeds)
+
+
+def _scans(config: dict[str, Any]) -> tuple[int, int]:
+    return config["data"]["scans"], config["data"]["held_out"]
+
+
 def load(
     uri: str | Path, build: Callable[[Preset, tuple[int, ...]], Any] = build_model
 ) -> Artifact:

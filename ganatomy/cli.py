@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -148,7 +149,7 @@ def fit(
         if held is not None:
             measures = read_measures(folder)
             print_measures([(folder.name, measures)])
-            measured.append({k: v["value"] for k, v in measures["measures"].items()})
+            measured.append(measures)
             healthy = set(held.rows(held.label == 0).names)
             unlike = unlike_of(folder / "evaluation" / "scores.csv", healthy)
             warn_of_unlike(unlike, "healthy scans of --validation")
@@ -249,10 +250,10 @@ def evaluate(
     json_file: Path | None,
     out: Path | None,
 ) -> None:
-    """Measure one or several MODELS on labelled scans, side by side."""
+    """Measure one or several MODELS on labelled scans, side by side; of seeds the mean too."""
     import shutil
 
-    from ganatomy.artifacts import local_folder, refuse_full
+    from ganatomy.artifacts import are_seeds, local_folder, refuse_full
     from ganatomy.tables import read_labelled_table, table_of_two, with_masks
 
     roles = {"scan": "joined"}
@@ -289,11 +290,15 @@ def evaluate(
                 if (source / name).exists():
                     shutil.copyfile(source / name, folder / name)
     measures = [(label, evaluation.measures) for label, evaluation in found]
+    shown: dict[str, Any] = dict(measures) if len(models) > 1 else measures[0][1]
     print_measures(measures)
     if len(models) > 1:
         print_differences(found)
+    if are_seeds(sources):
+        shown["over seeds"] = summarise_seeds([one for _, one in measures], out)
+    elif out is not None:  # of models that were measured here before
+        (out / "seeds.json").unlink(missing_ok=True)
     if json_file is not None:
-        shown = dict(measures) if len(models) > 1 else measures[0][1]
         json_file.write_text(json.dumps(shown, indent=2))
     for label, evaluation in found:
         scores = evaluation.scores

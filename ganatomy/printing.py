@@ -100,17 +100,35 @@ def print_differences(found: list[tuple[str, Any]]) -> None:
                 )
 
 
-def summarise_seeds(measured: list[dict[str, float]], out: Path) -> None:
-    """Print mean and spread of each measure, and write them to seeds.json."""
+def summarise_seeds(measured: list[dict[str, Any]], out: Path | None) -> dict[str, Any]:
+    """Print mean and spread of each measure over seeds, and write them to a folder's seeds.json.
+
+    Args:
+        measured: measures.json of each seed, as it is in Python.
+        out: nothing is written without.
+
+    Returns:
+        What seeds.json holds: by measure its mean, spread (standard deviation) and n.
+    """
     from ganatomy.artifacts import write_whole
     from ganatomy.measures.detection import summarise_seeds
 
-    summary = summarise_seeds(measured)
+    every = [_values(measures) for measures in measured]
+    common = [name for name in every[0] if all(name in values for values in every)]
+    summary = summarise_seeds([{name: values[name] for name in common} for values in every])
     click.echo(f"over {len(measured)} seeds (mean ± standard deviation)")
     for key, value in summary.items():
-        click.echo(f"  {key.replace('_', ' '):<20} {value.mean:.3f} ± {value.spread:.3f}")
+        click.echo(f"  {key.replace('_', ' '):<26} {value.mean:.3f} ± {value.spread:.3f}")
     shown = {key: {"mean": v.mean, "spread": v.spread, "n": v.n} for key, v in summary.items()}
-    write_whole(out / "seeds.json", json.dumps(shown, indent=2))
+    if out is not None:
+        write_whole(out / "seeds.json", json.dumps(shown, indent=2))
+    return shown
+
+
+def _values(measures: dict[str, Any]) -> dict[str, float]:
+    """Each measure of whole scans and, where there are masks, of pixels."""
+    pixels = measures.get("pixels", {}).get("measures", {})
+    return {name: value["value"] for name, value in {**measures["measures"], **pixels}.items()}
 
 
 def numbered(names: Iterable[str], mark: str) -> list[str]:

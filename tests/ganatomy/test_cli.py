@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,7 +18,9 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from ganatomy.artifacts import are_seeds
 from ganatomy.cli import cli, main
+from ganatomy.printing import summarise_seeds
 
 
 def run(*arguments: object):
@@ -373,10 +376,47 @@ def test_seeds_go_on_where_they_stopped(pictures, tmp_path):
         assert found["n"] == 2
         np.testing.assert_allclose(found["mean"], np.mean(both))
         np.testing.assert_allclose(found["spread"], np.std(both, ddof=1))
+    # Measured side by side, they say the same.
+    seeds, measured, file = [out / "seed-3", out / "seed-4"], tmp_path / "m", tmp_path / "m.json"
+    both = ["--data", pictures.labelled, "--json", file, "--out", measured]
+    result = run("evaluate", *seeds, *both)
+    assert result.exit_code == 0
+    auroc = summary["auroc"]
+    assert "over 2 seeds (mean ± standard deviation)" in result.output
+    assert re.search(rf"auroc +{auroc['mean']:.3f} ± {auroc['spread']:.3f}", result.output)
+    assert json.loads((measured / "seeds.json").read_text()) == summary
+    assert json.loads(file.read_text())["over seeds"] == summary
+    # The same seed twice is no second seed, and neither is another recipe or other data.
+    for name, place, value in (("data", "held_out", 99), ("preset", "name", "other")):
+        other = shutil.copytree(out / "seed-4", tmp_path / name)
+        config = json.loads((other / "config.json").read_text())
+        config[name][place] = value
+        (other / "config.json").write_text(json.dumps(config))
+    assert are_seeds(seeds)
+    assert not are_seeds(seeds[:1])
+    for other in (out / "seed-3", tmp_path / "data", tmp_path / "preset"):
+        assert not are_seeds([out / "seed-3", other])
+    result = run("evaluate", seeds[0], seeds[0], *both)
+    assert "mean ±" not in result.output
+    assert not (measured / "seeds.json").exists()
+    assert "over seeds" not in json.loads(file.read_text())
     # Seeds of another recipe are not taken for these.
     result = run(*all_seeds, "--resume", "--set", "components=2")
     assert result.exit_code == 2
     assert "holds another run" in result.stderr
+
+
+def test_seeds_are_summed_up_in_what_all_of_them_have(capsys):
+    def measured(auroc: float, **pixels: float) -> dict:
+        found = {name: {"value": value} for name, value in pixels.items()}
+        return {"measures": {"auroc": {"value": auroc}}, "pixels": {"measures": found}}
+
+    summary = summarise_seeds([measured(0.8, dice=0.5), measured(0.9, dice=0.3, iou=0.2)], None)
+    assert set(summary) == {"auroc", "dice"}
+    assert summary["dice"]["n"] == 2
+    np.testing.assert_allclose(summary["dice"]["mean"], 0.4)
+    np.testing.assert_allclose(summary["dice"]["spread"], 0.2 / np.sqrt(2))
+    assert re.search(r"auroc +0\.850 ± 0\.071", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize(
