@@ -12,12 +12,13 @@ import numpy as np
 import pandas as pd
 
 from anogan.calibration import warn_of_unlike
-from anogan.examples import examples, write_examples
+from anogan.examples import Examples
+from anogan.extremes import Extremes
 from anogan.face import Face
 from anogan.pixel_evaluation import PixelEvaluation
 from anogan.result import Result
 from anogan.shortcuts import marks, shortcuts
-from anogan.volume_pictures import write_volumes
+from anogan.volume_pictures import AMONG, slices_of_volume, write_volumes
 from ganatomy.artifacts import write_whole
 from ganatomy.measures.detection import detection_measures, paired_difference
 from ganatomy.scans import ScanError
@@ -76,6 +77,7 @@ def evaluate(
         pixels = PixelEvaluation(table, {n: _pixel_threshold(face) for n, face in faces.items()})
     places, rows, others = [], [], {name: [] for name in scorer.controls_}
     looks, marked, failures = [], [], []
+    pictures, volumes = Examples(), Extremes(AMONG, slices_of_volume)
     results = scorer.results(table.first)
     done = 0
     for group in _groups(results, scorer.artifact_.model.chunk):
@@ -106,6 +108,9 @@ def evaluate(
                     **columns(result),
                 }
             )
+            if folder is not None:
+                pictures.offer(table.names[place], int(labels[place]), result)
+                volumes.offer(table.names[place], result.anomaly_score, result)
             said = next(told)
             if pixels is not None:
                 try:
@@ -135,11 +140,8 @@ def evaluate(
         folder.mkdir(parents=True, exist_ok=True)
         frame.to_csv(folder / "scores.csv", index=False)
         write_whole(folder / "measures.json", json.dumps(measures, indent=2))
-        pictures, facts = examples(scorer, table, frame)
-        write_examples(folder / "examples.npz", pictures, **facts)
-        scored = dict(zip(frame["scan"], frame["anomaly_score"], strict=True))
-        paths = dict(zip(table.names, table.first, strict=True))
-        write_volumes(scorer, paths, scored, folder)
+        pictures.write(folder / "examples.npz")
+        write_volumes(volumes.made, volumes.keys, folder)
     return Evaluation(measures, frame, pixels)
 
 

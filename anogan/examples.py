@@ -3,42 +3,52 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from anogan.face import Face
+from anogan.extremes import Extremes
 from anogan.result import Result
-from ganatomy.tables import Table
 
 # Pictures in the report are no larger than this.
 SIDE = 224
 
 
-def examples(
-    scorer: Face, table: Table, frame: pd.DataFrame
-) -> tuple[list[dict[str, np.ndarray]], dict[str, np.ndarray]]:
-    """Pictures, and names, scores and labels, of the highest, the lowest and the worst errors."""
-    order = frame.sort_values("anomaly_score")
-    sick = order["label"].to_numpy() == 1
-    names = order["scan"].to_numpy(str)
-    healthy, abnormal = names[~sick], names[sick]
-    groups = (abnormal[::-1][:5], healthy[:3], healthy[::-1][:4], abnormal[:4])
-    picked = list(dict.fromkeys(np.concatenate(groups)))
-    chosen = order.set_index("scan").loc[picked]
-    where = {name: place for place, name in enumerate(table.names)}
-    paths = [table.first[where[name]] for name in picked]
-    pictures = [picture(result) for result in scorer.results(paths)]
-    return pictures, {
-        "names": np.array(picked, str),
-        "score": chosen["anomaly_score"].to_numpy(float),
-        "label": chosen["label"].to_numpy(int),
-    }
+class Examples:
+    """Pictures of the highest, the lowest and the worst errors, made while scans are evaluated."""
+
+    def __init__(self) -> None:
+        # By what is kept, in the order of the report: its label, and the sign of its scores.
+        self.groups = {
+            (1, 1): Extremes(5, picture),
+            (0, -1): Extremes(3, picture),
+            (0, 1): Extremes(4, picture),
+            (1, -1): Extremes(4, picture),
+        }
+
+    def offer(self, name: str, label: int, result: Result) -> None:
+        """Keep the pictures of a result, if it is one of those."""
+        for (own, sign), group in self.groups.items():
+            if own == label:
+                group.offer(name, sign * result.anomaly_score, result)
+
+    def write(self, file: Path) -> None:
+        """Write examples.npz: the pictures, and names, scores and labels."""
+        shown = {
+            name: (group.made[name], sign * group.keys[name], label)
+            for (label, sign), group in self.groups.items()
+            for name in group.highest()
+        }
+        pictures, scores, labels = zip(*shown.values(), strict=True)
+        facts = {"names": np.array(list(shown)), "score": np.array(scores)}
+        write_examples(file, pictures, **facts, label=np.array(labels))
 
 
-def write_examples(file: Path, pictures: list[dict[str, np.ndarray]], **facts: np.ndarray) -> None:
+def write_examples(
+    file: Path, pictures: Sequence[dict[str, np.ndarray]], **facts: np.ndarray
+) -> None:
     """Write pictures and what is known of each as examples.npz, whole or not at all."""
     aside = file.with_name("part-" + file.name)
     arrays = {

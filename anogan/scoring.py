@@ -12,6 +12,7 @@ import numpy as np
 
 from anogan.evaluation import columns
 from anogan.examples import picture, write_examples
+from anogan.extremes import Extremes
 from anogan.face import Face
 from anogan.lesions import Lesions, find_lesions
 from anogan.result import Result
@@ -26,7 +27,7 @@ from anogan.score_rows import (
     whole_rows,
     write_worklist,
 )
-from anogan.volume_pictures import write_volumes
+from anogan.volume_pictures import slices_of_volume, write_volumes
 from ganatomy.progress import counter
 from ganatomy.run_folder import claim
 from ganatomy.scans import ScanError, write_map, write_mask
@@ -39,6 +40,9 @@ SHOWN = 12
 # Bytes of a map's name; a file name may have 255, and a suffix follows.
 LONGEST = 190
 HOTTEST = 4.0
+
+# What the report shows of a scan: the arrays of its picture, and of its slices if it is a volume.
+Shown = tuple[dict[str, np.ndarray], dict[str, np.ndarray] | None]
 
 
 def score_to(scorer: Face, table: Table, folder: Path, *, maps: bool = True) -> list[str]:
@@ -72,18 +76,20 @@ def score_to(scorer: Face, table: Table, folder: Path, *, maps: bool = True) -> 
     rest = [place for place, name in enumerate(table.names) if name not in done]
     progress = counter("scoring")
     results = scorer.results([table.first[place] for place in rest])
+    shown = Extremes(SHOWN, _shown)
     for number, (place, result) in enumerate(zip(rest, results, strict=True)):
-        _write_scan(scorer, folder, table.names[place], result, inputs[table.names[place]], maps)
+        name = table.names[place]
+        _write_scan(scorer, folder, name, result, inputs[name], maps)
+        if result.error is None:
+            shown.offer(name, result.anomaly_score, result)
         progress(number + 1, len(rest))
     if not rest:
         append(folder / "scores.csv", COLUMNS, ())
     rows = {row["scan"]: row for row in whole_rows(folder / "scores.csv", COLUMNS)}
     write_worklist(folder / "worklist.csv", rows.values())
     finished = {name: rows[name] for name in inputs if name in rows}
-    _write_examples(scorer, table, folder, finished)
     scored = {n: float(row["anomaly_score"]) for n, row in finished.items() if row["anomaly_score"]}
-    paths = dict(zip(table.names, table.first, strict=True))
-    write_volumes(scorer, paths, scored, folder)
+    _write_shown(scorer, table, folder, scored, shown.made)
     return [row["error"] for row in finished.values() if row["error"]]
 
 
@@ -170,26 +176,52 @@ def _write_map(scorer: Face, folder: Path, stem: str, result: Result) -> tuple[s
     return "", lesions
 
 
-def _write_examples(
-    scorer: Face, table: Table, folder: Path, rows: dict[str, dict[str, str]]
+def _shown(result: Result) -> Shown:
+    return picture(result), slices_of_volume(result)
+
+
+def _write_shown(
+    scorer: Face, table: Table, folder: Path, scores: dict[str, float], made: dict[str, Shown]
 ) -> None:
-    scored = [name for name in table.names if rows.get(name, {}).get("anomaly_score")]
-    chosen = sorted(scored, key=lambda name: -float(rows[name]["anomaly_score"]))[:SHOWN]
-    if not chosen:
+    """Write examples.npz and volumes.npz of the highest-scored scans.
+
+    Args:
+        scorer: scores again those of them that an earlier run scored, and no others.
+        table: with the scans.
+        folder: of the results.
+        scores: by name, in the table's order.
+        made: by name, of the highest of this run.
+    """
+    chosen = sorted(scores, key=lambda name: -scores[name])[:SHOWN]
+    before = [name for name in chosen if name not in made]
+    file = folder / "examples.npz"
+    if before == chosen and (not chosen or _names_in(file) == chosen):
         return
     place = {name: index for index, name in enumerate(table.names)}
-    results = scorer.results([table.first[place[name]] for name in chosen])
-    pictures = {
+    results = scorer.results([table.first[place[name]] for name in before])
+    again = {
         # A scan may have gone since it was scored.
-        name: picture(result)
-        for name, result in zip(chosen, results, strict=True)
+        name: _shown(result)
+        for name, result in zip(before, results, strict=True)
         if result.error is None
     }
-    if not pictures:
+    known = {**again, **made}
+    found = {name: known[name] for name in chosen if name in known}
+    if not found:
         return
+    # Before the examples, which say that both are there.
+    write_volumes({n: own for n, (_, own) in found.items()}, {n: scores[n] for n in found}, folder)
     write_examples(
-        folder / "examples.npz",
-        list(pictures.values()),
-        names=np.array(list(pictures), str),
-        score=np.array([float(rows[name]["anomaly_score"]) for name in pictures]),
+        file,
+        [own for own, _ in found.values()],
+        names=np.array(list(found), str),
+        score=np.array([scores[name] for name in found]),
     )
+
+
+def _names_in(file: Path) -> list[str]:
+    """Whose pictures a folder has already."""
+    if not file.exists():
+        return []
+    with np.load(file, allow_pickle=False) as stored:
+        return stored["names"].tolist()

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from anogan.face import Face
 from anogan.result import Result
-from ganatomy.scans import Scan, ScanError, read_scan
 from ganatomy.scans.resample import along_axes, antialias, weights
 
 # The report shows so many volumes, the highest scores first; it looks for them among so many scans.
@@ -22,36 +19,20 @@ SLICES, SIDE = 24, 160
 
 
 def write_volumes(
-    scorer: Face, paths: Mapping[str, Path], scores: Mapping[str, float], folder: Path
+    made: Mapping[str, dict[str, np.ndarray] | None], scores: Mapping[str, float], folder: Path
 ) -> None:
     """Write the slices of the highest-scored volumes; no file where there is no volume.
 
     Args:
-        scorer: who scored them.
-        paths: of the scans by name.
-        scores: of the scans by name.
+        made: what `slices_of_volume` made of scans, by name.
+        scores: of these scans by name; the first of equal ones is the higher.
         folder: gets volumes.npz: for each volume K its `names`, `score`, `slices` (how many, and
             the numbers shown, filled up with -1: `numbers` [K, S]), and `input` (uint8) and `map`
             (float16, NaN where it was not seen), [K, S, H, W].
     """
-    highest = sorted(scores, key=lambda name: -scores[name])[:AMONG]
-    chosen: list[str] = []
-
-    def volumes() -> Iterator[Scan]:
-        for name in highest:
-            # A scan may have gone since it was scored.
-            with suppress(ScanError):
-                scan = read_scan(paths[name], window=scorer.preprocessing_.voi)
-                if scan.rank == 3 and min(scan.shape) > 1:
-                    chosen.append(name)
-                    yield scan
-
-    results = scorer.results(islice(volumes(), SHOWN))
-    shown = {
-        chosen[place]: volume_slices(result)
-        for place, result in enumerate(results)
-        if result.error is None
-    }
+    highest = sorted(scores, key=lambda name: -scores[name])
+    volumes = ((name, made[name]) for name in highest)
+    shown = dict(islice(((n, own) for n, own in volumes if own is not None), SHOWN))
     if not shown:
         return
     frame = np.max([one["input"].shape for one in shown.values()], axis=0)
@@ -77,6 +58,12 @@ def write_volumes(
     aside = folder / "part-volumes.npz"
     np.savez_compressed(aside, allow_pickle=False, **arrays)
     os.replace(aside, folder / "volumes.npz")
+
+
+def slices_of_volume(result: Result) -> dict[str, np.ndarray] | None:
+    """`volume_slices` of a volume; nothing of a picture."""
+    scan = result.scan
+    return volume_slices(result) if scan.rank == 3 and min(scan.shape) > 1 else None
 
 
 def volume_slices(result: Result) -> dict[str, np.ndarray]:

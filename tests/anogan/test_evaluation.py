@@ -57,6 +57,26 @@ def test_measures_are_those_of_the_scores_that_are_written(folder):
         assert measure["low"] <= measure["value"] <= measure["high"]
 
 
+def test_every_scan_is_scored_once_and_the_extremes_are_shown(scorer, table, tmp_path, monkeypatch):
+    asked, real = [], scorer.results
+
+    def counting(paths):
+        asked.extend(paths)
+        return real(paths)
+
+    monkeypatch.setattr(scorer, "results", counting)
+    frame = evaluate(scorer, table, tmp_path / "out").scores
+    assert asked == table.first
+    order = frame.sort_values("anomaly_score", kind="stable")
+    sick, healthy = (order.loc[order["label"] == label, "scan"].to_list() for label in (1, 0))
+    expected = [*sick[::-1][:5], *healthy[:3], *healthy[::-1][:4], *sick[:4]]
+    with np.load(tmp_path / "out" / "examples.npz", allow_pickle=False) as stored:
+        assert stored["names"].tolist() == expected
+        scores = frame.set_index("scan").loc[expected]
+        np.testing.assert_array_equal(stored["score"], scores["anomaly_score"])
+        np.testing.assert_array_equal(stored["label"], scores["label"])
+
+
 def test_scores_are_those_of_the_scorer_in_the_tables_order(folder, scorer, table):
     scores = pd.read_csv(folder / "scores.csv")
     assert scores["scan"].tolist() == table.names

@@ -195,6 +195,78 @@ def test_pictures_leave_no_slices_and_no_pieces(scorer, scans, tmp_path):
         assert next(csv.reader(stored)) == list(COLUMNS)
 
 
+@pytest.fixture
+def asked(scorer, monkeypatch) -> list[str]:
+    """The names of the scans that were scored so far; the scoring itself is the real one."""
+    seen: list[str] = []
+    real = scorer.results
+
+    def counting(paths):
+        seen.extend(Path(path).name for path in paths)
+        return real(paths)
+
+    monkeypatch.setattr(scorer, "results", counting)
+    return seen
+
+
+def test_every_scan_is_scored_once(scorer, scans, asked, tmp_path, draw_chest):
+    for seed in range(5, 20):
+        Image.fromarray(draw_chest(seed)).save(scans / f"{seed}.png")
+    for seed in (1, 2):
+        volume(scans / f"{seed}.nii", seed)
+    (scans / "broken.png").write_bytes(b"no picture")
+    out = tmp_path / "out"
+    score_to(scorer, table(scans), out, maps=False)
+    assert sorted(asked) == sorted(path.name for path in scans.iterdir())
+    best = sorted(rows(out), key=lambda row: -float(row["anomaly_score"] or -1))[:12]
+    with np.load(out / "examples.npz", allow_pickle=False) as stored:
+        assert stored["names"].tolist() == [row["scan"] for row in best]
+        assert stored["score"].tolist() == [float(row["anomaly_score"]) for row in best]
+    volumes = [row["scan"] for row in best if row["scan"].endswith("nii")]
+    if volumes:
+        with np.load(out / "volumes.npz", allow_pickle=False) as stored:
+            assert stored["names"].tolist() == volumes
+
+
+def test_a_finished_folder_is_not_scored_again(scorer, scans, asked, tmp_path):
+    out = tmp_path / "out"
+    score_to(scorer, table(scans), out, maps=False)
+    before = (out / "examples.npz").read_bytes()
+    asked.clear()
+    score_to(scorer, table(scans), out, maps=False)
+    assert asked == []
+    (out / "examples.npz").unlink()  # as a kill before the end leaves it
+    score_to(scorer, table(scans), out, maps=False)
+    assert sorted(asked) == [f"{n}.png" for n in range(5)]
+    assert (out / "examples.npz").read_bytes() == before
+
+
+def test_a_resumed_run_scores_again_what_it_shows_of_the_one_before(
+    scorer, scans, asked, tmp_path, draw_chest
+):
+    for seed in range(5, 18):
+        Image.fromarray(draw_chest(seed, abnormal=seed % 2 == 0)).save(scans / f"{seed}.png")
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    score_to(scorer, table(scans), whole, maps=False)
+    lines = (whole / "scores.csv").read_bytes().splitlines(keepends=True)
+    shutil.copytree(whole, out)
+    (out / "scores.csv").write_bytes(b"".join(lines[:8]))  # killed after seven scans
+    for name in ("examples.npz", "worklist.csv"):
+        (out / name).unlink()
+    asked.clear()
+    score_to(scorer, table(scans), out, maps=False)
+    names = [row["scan"] for row in rows(whole)]
+    best = [row["scan"] for row in rows(whole, "worklist.csv")[:12]]
+    again = [name for name in best if name in names[:7]]
+    assert asked == names[7:] + again
+    assert 0 < len(again) < 7
+    with np.load(out / "examples.npz") as own, np.load(whole / "examples.npz") as other:
+        assert own["names"].tolist() == other["names"].tolist()
+        for key in other:
+            if key != "names":
+                np.testing.assert_allclose(own[key], other[key], rtol=1e-4, atol=1e-5)
+
+
 def test_small_and_large_scans_are_shown_together(scorer, tmp_path, draw_chest):
     scans, out = tmp_path / "scans", tmp_path / "out"
     scans.mkdir()

@@ -9,7 +9,7 @@ from PIL import Image
 
 from anogan.detector import Findings
 from anogan.result import Result
-from anogan.volume_pictures import SIDE, SLICES, volume_slices, write_volumes
+from anogan.volume_pictures import SIDE, SLICES, slices_of_volume, volume_slices, write_volumes
 from ganatomy.scans import Preprocessing, Scan
 
 
@@ -82,21 +82,26 @@ def test_volumes_stand_in_a_file_and_pictures_leave_none(quick_model, draw_chest
     from anogan import AnomalyScorer
 
     scorer = AnomalyScorer.load(quick_model)
-    paths = {}
-    for number in range(3):
-        paths[f"{number}.png"] = tmp_path / f"{number}.png"
-        Image.fromarray(draw_chest(number)).save(paths[f"{number}.png"])
-    scores = {name: float(number) for number, name in enumerate(paths)}
-    out = tmp_path / "out"
+    paths, out = [], tmp_path / "out"
     out.mkdir()
-    write_volumes(scorer, paths, scores, out)
+
+    def written(scores):
+        results = zip(paths, scorer.results(paths), strict=True)
+        made = {path.name: slices_of_volume(result) for path, result in results}
+        write_volumes(made, scores, out)
+
+    for number in range(3):
+        paths.append(tmp_path / f"{number}.png")
+        Image.fromarray(draw_chest(number)).save(paths[-1])
+    scores = {path.name: float(number) for number, path in enumerate(paths)}
+    written(scores)
     assert list(out.iterdir()) == []
     for number, depth in ((5, 3), (6, 30)):
-        name = f"{number}.nii"
-        paths[name], scores[name] = tmp_path / name, float(number)
+        paths.append(tmp_path / f"{number}.nii")
+        scores[paths[-1].name] = float(number)
         stack = np.repeat(draw_chest(number)[..., None], depth, axis=2).astype(np.float32)
-        nib.Nifti1Image(stack, np.eye(4)).to_filename(paths[name])
-    write_volumes(scorer, paths, scores, out)
+        nib.Nifti1Image(stack, np.eye(4)).to_filename(paths[-1])
+    written(scores)
     with np.load(out / "volumes.npz", allow_pickle=False) as stored:
         assert list(stored["names"]) == ["6.nii", "5.nii"]
         assert list(stored["score"]) == [6, 5]
