@@ -21,6 +21,7 @@ TENSORFLOW = {
     "ganatomy/batches.py",
     "ganatomy/training.py",
     "ganatomy/quiet.py",  # to keep its driver notes out of the terminal
+    "registration/sampling.py",
     "registration/warp.py",
 }
 

@@ -70,9 +70,9 @@ def test_beyond_the_edge_stands_the_edge_or_the_value(rng, interpolation):
 
 
 def test_masked_voxels_have_no_weight():
-    image = np.array([[2.0, 4.0, 100.0, 8.0]])[..., None, None]
+    image = np.array([[2.0, 4.0, np.nan, 8.0]])[..., None, None]
     image = np.concatenate([image, image], axis=2)
-    mask = (image < 50).astype(float)
+    mask = np.isfinite(image)
     at = np.array([0.5, 1.25, 1.75, 2.0, 2.5, -0.5, -1.0, 3.9, 4.0])
     points = np.stack([at, np.zeros_like(at)], -1)[None]
     found = resample(image, points, border="mask", mask=mask, value=-1.0)[0, :, 0]
@@ -84,19 +84,18 @@ def test_masked_voxels_have_no_weight():
     )
 
 
-@pytest.mark.parametrize("rank", [2, 3])
 @pytest.mark.parametrize(
-    ("interpolation", "border"),
+    ("interpolation", "border", "rank"),
     [
-        ("nearest", "edge"),
-        ("linear", "constant"),
-        ("linear", "edge"),
-        ("linear", "mask"),
-        ("cubic", "constant"),
-        ("cubic", "edge"),
+        ("nearest", "edge", 2),
+        ("linear", "constant", 3),
+        ("linear", "edge", 2),
+        ("linear", "mask", 2),
+        ("cubic", "edge", 2),
+        ("cubic", "constant", 3),
     ],
 )
-def test_gradients_are_finite_differences(rng, rank, interpolation, border):
+def test_gradients_are_finite_differences(rng, interpolation, border, rank):
     shape = (3, 4) if rank == 2 else (3, 4, 2)
     image = rng.standard_normal((2, *shape, 2))
     # Away from whole and half indices, where the derivative jumps.
