@@ -213,14 +213,15 @@ class Ensemble(Face):
     def _calibrate_by_others(self, holdout: Table) -> None:
         """Calibrate on the scans that the members were calibrated on.
 
-        Each scan is scored by healthy maps and healthy scores of all the others (see
+        Each scan is scored by healthy maps and healthy scores of all other patients (see
         `finishing.healthy_judgements`): where it is one of those it is compared with, it scores
         lower than a new one.
         """
         found: list[list[Findings]] = []
-        places, looks, marked = [], [], []
-        for result in self.results(holdout.first):
+        whose, places, looks, marked = [], [], [], []
+        for patient, result in zip(holdout.whose, self.results(holdout.first), strict=True):
             if isinstance(result, JointResult):
+                whose.append(patient)
                 # What a score is made of; the pictures of all held-out scans would fill the memory.
                 found.append([p.findings._replace(reconstruction=None) for p in result.parts])
                 places.append([part.prepared for part in result.parts])
@@ -229,7 +230,7 @@ class Ensemble(Face):
         if not found:
             raise WrongUse("not one of the scans held out for calibration suits all members")
         judged = [
-            healthy_judgements(member.postprocessing_.model_copy(), own)
+            healthy_judgements(member.postprocessing_.model_copy(), own, whose)
             for member, own in zip(self.members_.values(), zip(*found, strict=True), strict=True)
         ]
         scores, pixels = [], HealthyPixels()
@@ -238,7 +239,7 @@ class Ensemble(Face):
             pixels.add(
                 _mean_of_seen([p.back(maps) for p, (maps, _) in zip(prepared, said, strict=True)])
             )
-        told = [left_out(own) for own in np.array(scores).T]
+        told = [left_out(own, whose) for own in np.array(scores).T]
         self.calibration_ = Calibration.of(
             [math.fsum(one) / len(one) for one in zip(*told, strict=True)],
             np.stack(looks),

@@ -17,6 +17,7 @@ from anogan.result import Result
 from anogan.shortcuts import marks
 from ganatomy import artifacts
 from ganatomy.artifacts import Artifact
+from ganatomy.errors import WrongUse
 from ganatomy.measures.pixels import HealthyPixels
 from ganatomy.progress import counter
 from ganatomy.scans import Preprocessing, Scan
@@ -182,11 +183,14 @@ class Face(OutlierMixin, BaseEstimator):
         """Refuse tables that could not be calibrated or measured on.
 
         Raises:
-            WrongUse: too few scans are held out, or the validation lacks a kind and masks.
+            WrongUse: too few scans are held out, or those of one patient alone, or the validation
+                lacks a kind and masks.
         """
         from anogan.evaluation import check_labels
 
         check_count(len(holdout), fpr)
+        if len(set(holdout.whose)) < 2:
+            raise WrongUse("all scans held out for calibration are of one patient: hold out more")
         if validation is not None:
             check_labels(validation)
 

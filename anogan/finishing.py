@@ -87,17 +87,18 @@ def calibrated(
     """A scorer whose healthy map and threshold come from the holdout."""
     artifact.arrays = {f"preprocessing/{k}": array for k, array in preprocessing.state().items()}
     scorer = AnomalyScorer(artifact, fpr)
-    found, looks, marked, places = [], [], [], []
-    for item, findings in scorer.examined(holdout.first):
+    found, whose, looks, marked, places = [], [], [], [], []
+    for own, (item, findings) in zip(holdout.whose, scorer.examined(holdout.first), strict=True):
         if findings is not None:
             found.append(findings)
+            whose.append(own)
             looks.append(look(item.scan, item.prepared))
             marked.append(marks(item.scan))
             places.append(item.prepared)
     if not found:
         raise WrongUse("not one of the scans held out for calibration could be read")
     scores, pixels = [], HealthyPixels()
-    judged = healthy_judgements(scorer.postprocessing_, found)
+    judged = healthy_judgements(scorer.postprocessing_, found, whose)
     for place, (maps, score) in zip(places, judged, strict=True):
         scores.append(score)
         pixels.add(place.back(maps))
@@ -108,26 +109,38 @@ def calibrated(
 
 
 def healthy_judgements(
-    post: Postprocessing, found: Sequence[Findings]
+    post: Postprocessing, found: Sequence[Findings], whose: Sequence[str]
 ) -> Iterator[tuple[np.ndarray, float]]:
     """Fit the healthy map on held-out scans and judge them as scans it has not seen.
 
-    Each is judged by the map of all the others: in a map that holds its own residual a scan scores
-    lower than any new one, and the threshold would be passed more often than stated. A new scan
-    is judged by the map of all n, so that calibration scores are exchangeable with new ones up
-    to the 1/n that one scan is of the map.
+    Each is judged by the map of all other patients' scans: in a map that holds its own residual, or
+    that of another scan of the same patient, a scan scores lower than any new one, and the
+    threshold would be passed more often than stated. A new scan is judged by the map of all n, so
+    that calibration scores are exchangeable with new ones up to the share that one patient is of
+    the map.
+
+    Args:
+        post: gets the healthy map of all.
+        found: what the detector says of each scan.
+        whose: the patient of each scan.
 
     Yields:
         Maps on the model's grid, [m, *size], and the score of each scan.
 
     Raises:
-        WrongUse: a single scan, which leaves no other.
+        WrongUse: all are of one patient, which leaves no others.
 
     Reference: Barber et al. 2021, section 1 (the jackknife; here the map alone is fitted anew).
     """
     post.fit(np.concatenate([findings.residual for findings in found]))
-    for findings in found:
-        maps, _, score = post.without(findings.residual).judge(findings)
+    own = {patient: [] for patient in whose}
+    for patient, findings in zip(whose, found, strict=True):
+        own[patient].append(findings.residual)
+    last, others = None, post
+    for patient, findings in zip(whose, found, strict=True):
+        if patient != last:  # a table mostly has a patient's scans one after another
+            last, others = patient, post.without(np.concatenate(own[patient]))
+        maps, _, score = others.judge(findings)
         yield maps, score
 
 

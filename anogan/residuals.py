@@ -118,7 +118,7 @@ class Postprocessing(BaseModel):
         other = self.model_copy()
         if self.healthy_map:
             if self._summed is None or self._summed.number <= len(residuals):
-                raise WrongUse("a healthy map needs two or more healthy scans")
+                raise WrongUse("a healthy map needs scans of two or more healthy patients")
             own = Sums.of(residuals, self._blur)
             other._usual = self._summed.without(own).usual(self.centre)
         return other

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -42,14 +43,24 @@ class StandardScores:
         return np.log(above) + (np.minimum(scores, self.low) - self.low) / self.low
 
 
-def left_out(scores: np.ndarray) -> np.ndarray:
-    """Standard scores of healthy scans, each by all the others', [n] for scores [n].
+def left_out(scores: np.ndarray, whose: Sequence[str]) -> np.ndarray:
+    """Standard scores of healthy scans, each by those of all other patients, [n] for scores [n].
 
     Among scores that hold its own a scan stands nearer to the mean than any new one.
 
+    Args:
+        scores: of healthy scans, [n].
+        whose: the patient of each.
+
     Raises:
-        WrongUse: fewer than three scans.
+        WrongUse: a patient leaves fewer than two scans of others.
     """
-    if len(scores) < 3:
+    patients, counts = np.unique(np.asarray(whose), return_inverse=True, return_counts=True)[1:]
+    if len(scores) - counts.max(initial=0) < 2:
         raise WrongUse(f"{len(scores)} healthy scans are too few to compare detectors by")
-    return np.array([StandardScores(np.delete(scores, n))(own) for n, own in enumerate(scores)])
+    return np.array(
+        [
+            StandardScores(scores[patients != patient])(score)
+            for patient, score in zip(patients, scores, strict=True)
+        ]
+    )

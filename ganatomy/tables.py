@@ -61,6 +61,11 @@ class Table:
         return next(iter(self.paths.values()))
 
     @property
+    def whose(self) -> np.ndarray:
+        """Whose each row is: the patient, or the scan by itself where no patients are known."""
+        return np.array(self.names, str) if self.patient is None else self.patient
+
+    @property
     def joined(self) -> list[str]:
         """The first role and those joined to it."""
         return [role for role in self.paths if role not in self.independent]
@@ -325,12 +330,11 @@ def split(table: Table, fraction: float, seed: int) -> tuple[Table, Table]:
         order = sorted(draw, key=lambda name: draw[name])
         return set(order[: round(fraction * len(order))])
 
-    who = table.patient if table.patient is not None else np.array(table.names)
-    held = drawn(set(who))
-    mask = np.array([name in held for name in who])
+    held = drawn(set(table.whose))
+    mask = np.array([name in held for name in table.whose])
     training, rest = table.rows(~mask), table.rows(mask)
     for role, whose in table.independent.items():
-        other = held | drawn(set(whose) - set(who))
+        other = held | drawn(set(whose) - set(table.whose))
         for part, side in ((training, False), (rest, True)):
             own = [(name in other) == side for name in whose]
             part.paths[role] = [p for p, its in zip(table.paths[role], own, strict=True) if its]

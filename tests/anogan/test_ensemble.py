@@ -96,12 +96,21 @@ def test_no_unit_of_a_score_matters():
 
 def test_each_healthy_scan_is_told_by_the_others():
     scores = np.random.default_rng(2).gamma(4.0, size=12)
-    told = left_out(scores)
+    told = left_out(scores, np.arange(12))
     for place, own in enumerate(scores):
         others = np.delete(scores, place)
         assert told[place] == StandardScores(others)(own)
     with pytest.raises(WrongUse, match="2 healthy scans are too few"):
-        left_out(scores[:2])
+        left_out(scores[:2], ["a", "b"])
+
+
+def test_a_patients_scans_are_told_by_those_of_other_patients():
+    scores = np.random.default_rng(2).gamma(4.0, size=6)
+    told = left_out(scores, ["a", "b", "a", "c", "b", "d"])
+    assert told[0] == StandardScores(scores[[1, 3, 4, 5]])(scores[0])
+    assert told[4] == StandardScores(scores[[0, 2, 3, 5]])(scores[4])
+    with pytest.raises(WrongUse, match="6 healthy scans are too few"):
+        left_out(scores, ["a"] * 5 + ["b"])
 
 
 @pytest.mark.parametrize("count", [19, 40])
@@ -111,7 +120,7 @@ def test_healthy_scans_are_called_abnormal_no_more_often_than_stated(count):
     for _ in range(150):
         common = draw.normal(size=(count + 50, 1))
         scores = np.exp(common + draw.standard_t(4, size=(count + 50, 4)))
-        joint = np.mean([left_out(own) for own in scores[:count].T], axis=0)
+        joint = np.mean([left_out(own, np.arange(count)) for own in scores[:count].T], axis=0)
         threshold = Calibration.of(list(joint), np.zeros((count, 1)), 0.05).threshold
         new = [StandardScores(own[:count])(own[count:]) for own in scores.T]
         rates.append(np.mean(np.mean(new, axis=0) > threshold))
@@ -218,8 +227,8 @@ def test_healthy_scans_are_scored_by_all_the_others(ensemble, table):
     for place in range(len(ensemble.members_)):
         own = [result.parts[place].findings for result in results]
         post = list(ensemble.members_.values())[place].postprocessing_
-        judged = healthy_judgements(post.model_copy(), own)
-        joint.append(left_out(np.array([score for _, score in judged])))
+        judged = healthy_judgements(post.model_copy(), own, holdout.names)
+        joint.append(left_out(np.array([score for _, score in judged]), holdout.names))
     expected = np.sort(np.mean(joint, axis=0))
     np.testing.assert_allclose(ensemble.calibration_.scores, expected, rtol=1e-5, atol=1e-6)
     # Scored as if they were new, in maps and by scores that hold their own, they vary less.
