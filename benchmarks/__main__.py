@@ -14,6 +14,7 @@ NAMES = (
     "latent_fit",
     "latent_search",
     "fanogan_torch",
+    "warp",
     "input_pipeline",
     "scoring_peak",
     "startup",

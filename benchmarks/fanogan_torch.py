@@ -6,19 +6,16 @@ its own; GANATOMY_TORCH_PYTHON names the Python that has it where this one does 
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from benchmarks import trained
-from benchmarks.harness import Result, Row, rates, ratios, row
+from benchmarks.harness import Result, Row
+from benchmarks.torch_rival import Clock, Rival, Spent, beside, spent
 
 QUESTION = "f-AnoGAN: training steps and scoring, beside plain PyTorch"
 BATCH = 64
@@ -52,7 +49,7 @@ def measure(quick: bool) -> Result:
         file = Path(aside) / "samples.npy"
         np.save(file, samples)
         for settings in (shipped, PUBLISHED):
-            rival = Rival()
+            rival = Rival("torch_fanogan.py")
             told = {**settings, "decay": DECAY, "batch": BATCH, "threads": count}
             built = rival.ask("build", **told, samples=str(file))
             _seen["torch"] = built["torch"]
@@ -154,65 +151,3 @@ def train_in_turns(
     )
     model.fit(data, epochs=repeats + 1, steps_per_epoch=steps, callbacks=[Turns()], verbose=0)
     return ours, theirs
-
-
-class Spent(NamedTuple):
-    """Seconds of the clock and seconds of processors."""
-
-    wall: float
-    processor: float
-
-
-class Clock:
-    def __init__(self):
-        self.began = Spent(time.perf_counter(), time.process_time())
-
-    def read(self) -> Spent:
-        return Spent(
-            time.perf_counter() - self.began.wall, time.process_time() - self.began.processor
-        )
-
-
-def spent(answer: dict[str, Any]) -> Spent:
-    return Spent(answer["wall"], answer["processor"])
-
-
-def beside(
-    what: str, unit: str, amount: int, ours: list[Spent], theirs: list[Spent], of: str
-) -> list[Row]:
-    walls = [each.wall for each in ours], [each.wall for each in theirs]
-    busy = [each.processor for each in ours], [each.processor for each in theirs]
-    return [
-        row(f"{what}: ours", unit, rates(amount, walls[0]), of),
-        row(f"{what}: PyTorch", unit, rates(amount, walls[1]), of),
-        row(f"{what}: ours / PyTorch", "×", ratios(walls[1], walls[0]), of),
-        row(f"{what}: the same by processor time", "×", ratios(busy[1], busy[0]), of),
-    ]
-
-
-class Rival:
-    """The process that has PyTorch: a line of JSON in, a line out."""
-
-    def __init__(self):
-        python = os.environ.get("GANATOMY_TORCH_PYTHON", sys.executable)
-        script = Path(__file__).with_name("torch_fanogan.py")
-        self.process = subprocess.Popen(
-            [python, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def ask(self, do: str, **what: Any) -> dict[str, Any]:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps({"do": do, **what}) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(
-                "the process with PyTorch ended; is it installed? (pip install '.[bench]')"
-            )
-        return json.loads(line)
-
-    def end(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
