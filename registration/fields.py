@@ -39,6 +39,7 @@ def warp(
     Raises:
         ValueError: shapes that do not fit.
     """
+    displacement = _full(displacement)
     points = _grid(displacement) + displacement
     return resample(
         image, points, interpolation=interpolation, border=border, value=value, mask=mask
@@ -54,7 +55,7 @@ def compose(first: Tensor, second: Tensor) -> Tensor:
         first: [B, *grid, rank], voxels.
         second: the same, on the same grid.
     """
-    return first + warp(second, first, border="edge")
+    return _full(first) + warp(second, first, border="edge")
 
 
 def integrate(velocity: Tensor, steps: int = 7) -> Tensor:
@@ -69,7 +70,7 @@ def integrate(velocity: Tensor, steps: int = 7) -> Tensor:
 
     Reference: Arsigny et al. 2006, algorithm 2.
     """
-    field = velocity / 2**steps
+    field = _full(velocity) / 2**steps
     for _ in range(steps):
         field = compose(field, field)
     return field
@@ -90,7 +91,7 @@ def jacobian_determinant(displacement: Tensor, columns: Tensor | None = None) ->
     Raises:
         ValueError: a field of other shape.
     """
-    rank = _rank(displacement)
+    rank, displacement = _rank(displacement), _full(displacement)
     slopes: list[Tensor] = [
         _difference(displacement, axis) for axis in range(1, rank + 1)
     ]  # by voxel steps
@@ -117,12 +118,20 @@ def to_mm(displacement: Tensor, columns: Tensor) -> Tensor:
         displacement: [B, *grid, rank].
         columns: [rank, rank], mm a voxel step: the upper left of the grid's affine.
     """
+    displacement = _full(displacement)
     return ops.matmul(displacement, ops.transpose(_as(columns, displacement)))
 
 
 def to_voxels(displacement: Tensor, columns: Tensor) -> Tensor:
     """A field in mm as one in voxels; see `to_mm`."""
+    displacement = _full(displacement)
     return ops.matmul(displacement, ops.transpose(_inverse(columns, displacement)))
+
+
+def _full(field: Tensor) -> Tensor:
+    """Not in half precision, which places a voxel of a large grid by whole voxels only."""
+    field = ops.convert_to_tensor(field)
+    return field if field.dtype == "float64" else ops.cast(field, "float32")
 
 
 def _as(columns: Tensor, like: Tensor) -> Tensor:

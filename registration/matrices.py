@@ -102,7 +102,8 @@ def sampling_points(
     grid = np.moveaxis(np.indices(tuple(shape)), 0, -1).reshape(1, -1, rank)
     flat = _batched(grid) @ _turned(whole) + whole[:, None, :rank, rank]
     if displacement is not None:
-        flat += ops.reshape(displacement, [-1, int(np.prod(shape)), rank]) @ _turned(outward)
+        field: Any = ops.cast(displacement, "float32")
+        flat += ops.reshape(field, [-1, int(np.prod(shape)), rank]) @ _turned(outward)
     return ops.reshape(flat, [-1, *shape, rank])
 
 

@@ -114,7 +114,7 @@ def test_the_sources_are_found():
 LIGHT = """
 import sys
 import ganatomy, ganatomy.registry, ganatomy.tables, ganatomy.scans, ganatomy.decoding
-import ganatomy.cache, ganatomy.report, ganatomy.measures, anogan, ganatomy.cli
+import ganatomy.cache, ganatomy.report, ganatomy.measures, anogan, registration, ganatomy.cli
 from ganatomy.registry import presets
 assert "fanogan" in presets()
 heavy = {"tensorflow", "keras", "mlflow"} & set(sys.modules)

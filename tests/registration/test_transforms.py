@@ -249,6 +249,13 @@ def test_parameters_are_learned_through_the_resampling():
     np.testing.assert_allclose(parameters.numpy()[0], [0.1, 0.6, -0.5], atol=0.05)
 
 
+def test_half_precision_costs_no_place():
+    velocity = keras.ops.cast(np.full((1, 300, 2, 2), [0.25, 0.0]), "bfloat16")
+    image = np.arange(300.0)[None, :, None, None] * np.ones((1, 300, 2, 1))
+    moved_ramp = warp(image, integrate(velocity), border="edge")
+    np.testing.assert_allclose(moved_ramp[0, :299], image[0, :299] + 0.25, atol=1e-4)
+
+
 def test_mm_and_voxels():
     field = smooth_field(FIXED_SHAPE)[None]
     columns = fixed_grid()[:3, :3]

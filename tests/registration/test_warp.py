@@ -126,6 +126,24 @@ def test_gradients_are_finite_differences(rng, interpolation, border, rank):
         np.testing.assert_allclose(gradients[which], numeric, atol=1e-6)
 
 
+@pytest.mark.parametrize("jit", [False, True])
+def test_a_graph_of_any_batch_gives_what_eager_code_does(rng, jit):
+    image, points = rng.standard_normal((3, 4, 5, 2)), rng.uniform(0, 3, (3, 6, 2))
+
+    def both(image, points):
+        with tf.GradientTape() as tape:
+            tape.watch([image, points])
+            found = resample(image, points)
+            loss = tf.reduce_sum(found**2)
+        return found, *tape.gradient(loss, [image, points])
+
+    whole = both(tf.constant(image), tf.constant(points))
+    signature = [tf.TensorSpec((None, 4, 5, 2), "float64"), tf.TensorSpec((None, 6, 2), "float64")]
+    graph = tf.function(both, input_signature=signature, autograph=False, jit_compile=jit)
+    for one, other in zip(graph(image[1:], points[1:]), whole, strict=True):
+        np.testing.assert_allclose(one, other[1:], atol=1e-12)
+
+
 def test_it_equals_tensorflow_addons():
     """`dense_image_warp` takes its flow off the index; values and both gradients."""
     with np.load(PARITY / "dense_image_warp.npz") as stored:
