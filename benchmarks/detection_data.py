@@ -189,12 +189,12 @@ def _planted(
     unit: str,
     settings: Sequence[str],
 ) -> Task:
-    """Two fifths of the scans are measured on, every second of these with a lesion."""
+    """A quarter of the scans is measured on, every second of these with a lesion."""
     from ganatomy.measures.planting import KINDS, plant_lesion
 
     draw = np.random.default_rng(0)
     files = [list(images)[i] for i in draw.permutation(len(images))]
-    held = len(files) * 2 // 5
+    held = len(files) // 4
     (folder / "scans").mkdir(exist_ok=True)
     (folder / "masks").mkdir(exist_ok=True)
     rows: list[tuple[Any, ...]] = []
