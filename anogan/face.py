@@ -54,6 +54,11 @@ class Face(OutlierMixin, BaseEstimator):
             vars(self).update(settings)
         return self
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What was given and calibrated; a copy reads networks and controls from `model` again."""
+        kept = {*self.get_params(deep=False), "calibration_"}
+        return {name: value for name, value in vars(self).items() if name in kept}
+
     # What a subclass does -------------------------------------------------------------------
 
     def results(self, X: Any) -> Iterator[Result]:
