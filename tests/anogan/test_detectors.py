@@ -439,6 +439,36 @@ def test_a_critic_is_spectrally_normalised_where_asked_for(network):
     assert np.isfinite(model.inspect(images(3)).paper_score).all()
 
 
+@pytest.mark.parametrize(("penalty", "iterations"), [(0.0, 3), (10.0, 4)])
+def test_spectral_normalisation_iterates_with_every_call_of_a_step(penalty, iterations):
+    keras.utils.set_random_seed(0)
+    model = LatentGAN(
+        SHAPE,
+        network="dcgan",
+        critic_norm=None,
+        spectral=True,
+        critic_updates=1,
+        encoding=None,
+        optimizers={"critic": {"learning_rate": 0.0}},  # a kernel that stays, to count by
+        term_weights={"critic/penalty": penalty},
+        **SMALL,
+    )
+    critic = model.networks["critic"]
+    layer = next(layer for layer in critic.layers if "Spectral" in type(layer).__name__)
+    matrix, u = np.asarray(layer.layer.kernel), np.asarray(layer.u)
+    matrix = matrix.reshape(-1, matrix.shape[-1])
+    draw = np.random.default_rng(0)
+    noise = {"z": draw.normal(size=(3, 1, 4)), "mix": draw.uniform(size=(3, 1))}
+    batch = {name: value.astype("float32") for name, value in noise.items()}
+    model.train_step({"scan": images(3)[:, None], **batch})
+    for _ in range(iterations):
+        v = u @ matrix.T
+        before, u = u, v / np.linalg.norm(v) @ matrix
+        u = u / np.linalg.norm(u)
+    np.testing.assert_allclose(layer.u, u, atol=1e-5)
+    assert np.abs(u - before).max() > 1e-4
+
+
 def test_pictures_of_training_are_pictures():
     keras.utils.set_random_seed(0)
     model = FAnoGAN(SHAPE, **SMALL)
