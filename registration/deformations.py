@@ -29,7 +29,7 @@ class Displacement(Transform):
     Raises:
         ValueError: shapes that do not fit, a singular affine, or values that are not finite.
 
-    Reference: Chen et al. 2008, section 2 (fixed point).
+    Reference: Chen et al. 2008, the fixed point that inverts a field.
     """
 
     displacement: np.ndarray
@@ -120,7 +120,7 @@ class Velocity(Transform):
     Raises:
         ValueError: shapes that do not fit, a singular affine, or values that are not finite.
 
-    Reference: Arsigny et al. 2006, algorithm 2.
+    Reference: Arsigny et al. 2006, scaling and squaring.
     """
 
     velocity: np.ndarray

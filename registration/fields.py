@@ -68,7 +68,7 @@ def integrate(velocity: Tensor, steps: int = 7) -> Tensor:
         velocity: [B, *grid, rank], voxels.
         steps: squarings.
 
-    Reference: Arsigny et al. 2006, algorithm 2.
+    Reference: Arsigny et al. 2006, scaling and squaring.
     """
     field = _full(velocity) / 2**steps
     for _ in range(steps):

@@ -45,10 +45,10 @@ def resample(
         [B, *out, C].
 
     Raises:
-        ValueError: ranks or shapes do not fit, an unknown word, or a cubic spline with a mask: it
-            sees the whole image, so nothing can be left out.
+        ValueError: ranks or shapes do not fit, 2³¹ voxels or more, an unknown word, or a cubic
+            spline with a mask: it sees the whole image, so nothing can be left out.
 
-    Reference: Unser 1999, equations 8 and 16, for the spline.
+    Reference: Unser 1999, "Splines: a perfect fit", for the cubic spline.
     """
     image, points = _as_floats(image, points)
     _check(image, points, interpolation, border, mask)
@@ -92,7 +92,7 @@ def spline_coefficients(image: Tensor) -> Tensor:
     Returns:
         [B, *(grid + 4), C]: two mirrored coefficients on every side.
 
-    Reference: Unser 1999, equation 16; here as one product with an inverse matrix an axis.
+    Reference: Unser 1999; its recursive filter is here a product with an inverse matrix an axis.
     """
     names = "bxyzc"[: image.shape.rank - 1] + "c"
     for name, length in zip(names[1:-1], image.shape[1:-1], strict=True):
@@ -134,6 +134,8 @@ def _check(image: Tensor, points: Tensor, interpolation: str, border: str, mask:
     rank = image.shape.rank - 2
     if rank not in (2, 3) or None in image.shape[1:]:
         raise ValueError(f"an image is [B, *grid, C] with 2 or 3 axes, not {image.shape}")
+    if (image.shape[:-1].num_elements() or 0) >= 2**31:
+        raise ValueError(f"a batch of {image.shape} has 2³¹ voxels or more: make it smaller")
     if points.shape.rank < 2 or points.shape[-1] != rank:
         raise ValueError(f"points of an image of rank {rank} are [B, *out, {rank}]")
     if not image.shape[:1].is_compatible_with(points.shape[:1]):
