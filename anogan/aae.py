@@ -24,15 +24,20 @@ class AdversarialAutoencoder(Autoencoder):
     code, Σ (E(x) - E(x̂))², with gradients through x̂. Under batch normalisation x̂ is encoded with
     the statistics that scoring uses.
 
+    A restoration's `implausibility` is ‖x - D(z)‖² / 2s² + ‖z‖² / 2 at z = E(x): -log p(x|z) p(z)
+    without its constant, for pixels that are N(D(z), s² I) and codes that are N(0, I).
+
     Args:
         adversary: the adversarial objective of the codes, a name of
             `ganatomy.objectives.objective`; one without a gradient penalty (weight
             `critic/penalty`) is Makhzani's.
         critic_updates: critic steps a step of the others, each on fresh samples.
+        deviation: s, of a healthy pixel from its reconstruction, where an image's range is from
+            -1 to 1, as `anogan.vae.VAE` has it; of a restoration alone.
         **settings: arguments of `Autoencoder`.
 
     Raises:
-        ValueError: a Wasserstein adversary without its penalty.
+        ValueError: a Wasserstein adversary without its penalty, or a deviation that is not above 0.
 
     Reference: Makhzani, Shlens, Jaitly, Goodfellow, Frey, "Adversarial autoencoders", 2016; Chen,
     Konukoglu, "Unsupervised detection of lesions in brain MRI using constrained adversarial
@@ -54,8 +59,12 @@ class AdversarialAutoencoder(Autoencoder):
         shape: tuple[int, ...],
         adversary: str = "wasserstein",
         critic_updates: int = 20,
+        deviation: float = 0.25,
         **settings: Any,
     ):
+        if deviation <= 0:
+            raise ValueError(f"deviation is above 0, not {deviation}")
+        self.deviation = deviation
         self.adversary, self.critic_updates = objective(adversary), critic_updates
         super().__init__(shape, **settings)
         check_critic(adversary, self._term_weights["critic/penalty"])
@@ -101,8 +110,10 @@ class AdversarialAutoencoder(Autoencoder):
         return {"adversarial": self.adversary.generator(self.networks["critic"](code))}
 
     def implausibility(self, x: Tensor) -> Tensor:
-        """‖x - D(E(x))‖₂."""
-        return norm(x - self.decode(self.code(x)))
+        """-log p(x|z) p(z) at z = E(x), without the constant."""
+        code = self.code(x)
+        residual = squares(x - self.decode(code)) / (2 * self.deviation**2)
+        return residual + 0.5 * squares(code)
 
 
 def norm(x: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ class Autoencoder(Detector):
         restoration_steps: of the descent on the image; 0: the reconstruction is the counterpart.
         restoration_rate: its first step size, where an image's range is from -1 to 1.
         variation: λ, weight of the total variation of what a restoration removes, against the
-            model's own `implausibility`.
+            model's own `implausibility`, a negative log-likelihood.
         chunk: samples in one pass of scoring.
         **game: `term_weights`, `optimizers`, `averages` of `AdversarialModel`.
     """
@@ -92,7 +92,7 @@ class Autoencoder(Detector):
         return self.network("decoder")(code, training=False)
 
     def implausibility(self, x: Tensor) -> Tensor:
-        """What the model, trained, has against images [B, *size, channels] being healthy, [B]."""
+        """-log p of images [B, *size, channels] by the trained model, up to a constant, [B]."""
         raise NotImplementedError
 
     def examine(self, x: Tensor, start: Tensor) -> Findings:

@@ -24,7 +24,14 @@ class VAEGAN(Autoencoder):
         decoder: γ ‖f(x) - f(x̃)‖² / 2 + log(1 - Dis(x̃)) + log(1 - Dis(x_p)),
         discriminator: -log Dis(x) - log(1 - Dis(x̃)) - log(1 - Dis(x_p)).
 
-    Pixels are never compared in training; the map and score of a scan are.
+    As algorithm 1 is printed, the decoder descends on γ L_like - L_GAN and the discriminator on
+    L_GAN = log Dis(x) + log(1 - Dis(x̃)) + log(1 - Dis(x_p)): its signs are exchanged, and each
+    would help the other. Here the discriminator raises L_GAN and the decoder lowers it, as in any
+    GAN.
+
+    Pixels are never compared in training; the map and score of a scan are. A restoration's
+    `implausibility` is of features, not pixels, so its `variation` is on another scale than that
+    of the other autoencoders.
 
     Args:
         gamma: γ; the squares are summed over features, so it falls with their number.

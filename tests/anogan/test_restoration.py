@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -108,3 +110,41 @@ def test_it_removes_an_opacity_and_less_of_the_rest_than_a_reconstruction(draw_c
 
     assert contrast(restoring) > 1.3 * contrast(model)
     assert restoring.inspect(well).paper_score.mean() < 0.8 * model.inspect(well).paper_score.mean()
+
+
+@pytest.mark.parametrize("kind", [AdversarialAutoencoder, VAE])
+def test_what_speaks_against_an_image_is_squares_of_pixels_and_its_code(kind):
+    keras.utils.set_random_seed(0)
+    model, x = rough(kind((8, 8, 1), deviation=0.5, **SMALL)), images(3)
+    code = np.asarray(model.code(x))
+    squares = np.square(x - np.asarray(model.decode(code))).sum((1, 2, 3))
+    expected = 2 * squares + 0.5 * np.square(code).sum(1)
+    if kind is VAE:
+        log = np.asarray(model.network("encoder")(x, training=False))[:, model.latent :]
+        expected += 0.5 * (np.exp(log) - log - 1).sum(1)
+    np.testing.assert_allclose(model.implausibility(x), expected, rtol=1e-4)
+    with pytest.raises(ValueError, match="deviation is above 0"):
+        kind((8, 8, 1), deviation=0.0, **SMALL)
+
+
+@pytest.mark.parametrize("kind", [AdversarialAutoencoder, VAE])
+def test_at_the_default_weight_a_planted_patch_is_removed(kind, draw_chest):
+    keras.utils.set_random_seed(0)
+    shape = (16, 16, 1)
+    settings: dict[str, Any] = {"latent": 4, "width": 8}
+    training: dict[str, Any] = {"optimizers": {"autoencoder": {"learning_rate": 5e-3}}}
+    if kind is AdversarialAutoencoder:
+        training["critic_updates"] = 1
+    model = kind(shape, **training, **settings)
+    learn(model, chests(draw_chest, range(64)), 150)
+    restoring = kind(shape, restoration_steps=100, **settings)
+    for name, network in model.networks.items():
+        restoring.networks[name].set_weights(network.get_weights())
+    well = chests(draw_chest, range(100, 110))
+    ill = well.copy()
+    ill[:, 5:11, 2:8] += 0.8
+    more = restoring.inspect(ill).residual - restoring.inspect(well).residual
+    inside = more[:, 5:11, 2:8].mean((1, 2))
+    more[:, 5:11, 2:8] = 0
+    assert (inside > 0.1).all()
+    assert (inside > 5 * np.abs(more).mean((1, 2))).all()
