@@ -211,11 +211,14 @@ def _measure(counts: Sequence[PixelCounts]):
     if all(one.called is not None for one in counts):
         fixed = np.array([one.called for one in counts], float)
 
-    def blocks(rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    # No threshold is as low as what was not seen: it is lost, and never called.
+    real = every != UNSEEN
+
+    def blocks(rows: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         step = max(1, BLOCK // max(rows, len(counts)))
         for begin in range(0, len(every), step):
             own = slice(begin, begin + step)
-            yield healthy[:, own].toarray(), lesion[:, own].toarray()
+            yield healthy[:, own].toarray(), lesion[:, own].toarray(), real[own]
 
     def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
         weights = weights.astype(float)
@@ -223,12 +226,12 @@ def _measure(counts: Sequence[PixelCounts]):
         called, found = (np.zeros((len(weights), 1)) for _ in range(2))
         lost, precision, best = (np.zeros(len(weights)) for _ in range(3))
         # From the highest value down, in blocks of values: memory does not grow with their number.
-        for dull, bright in blocks(len(weights)):
+        for dull, bright, seen in blocks(len(weights)):
             here, there = weights @ dull, weights @ bright
             passed, hit = called + np.cumsum(here, 1), found + np.cumsum(there, 1)
             lost += (there * (passed - here / 2)).sum(1)
-            precision += (there * hit / np.maximum(passed + hit, 1)).sum(1)
-            best = np.maximum(best, (2 * hit / (passed + hit + sick[:, None])).max(1))
+            precision += (seen * there * hit / np.maximum(passed + hit, 1)).sum(1)
+            best = np.maximum(best, (seen * 2 * hit / (passed + hit + sick[:, None])).max(1))
             called, found = passed[:, -1:], hit[:, -1:]
         measures = {
             "pixel_auroc": 1 - lost / (others * sick),

@@ -77,6 +77,18 @@ def test_a_lesion_where_the_model_did_not_look_is_missed():
     assert found["pixel_sensitivity"] == pytest.approx(1 / 2)
     assert found["pixel_specificity"] == 1
     assert found["dice"] == pytest.approx(2 / 3)
+    # Half of the lesion is found at a precision of 1, the other half never.
+    assert found["pixel_average_precision"] == pytest.approx(1 / 2)
+    assert found["best_dice_oracle"] == pytest.approx(2 / 3)
+
+
+def test_a_lesion_none_of_which_was_seen_earns_nothing():
+    array, truth = np.ones((40, 40), np.float32), np.zeros((40, 40), bool)
+    truth[5:15, 5:15] = True
+    array[truth] = np.nan
+    found = values(pixel_measures([pixel_counts(array, truth, threshold=0.5)]))
+    assert [found[name] for name in ("pixel_average_precision", "best_dice_oracle")] == [0, 0]
+    assert [found[name] for name in ("pixel_auroc", "dice", "pixel_sensitivity")] == [0, 0, 0]
 
 
 def test_they_are_scikit_learns_over_all_pixels():
