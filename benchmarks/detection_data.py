@@ -71,8 +71,8 @@ def mednist(root: Path, folder: Path, healthy: str, others: Sequence[str], name:
     rows += [(p, 1, "", kind) for kind in others for p in of(kind)[1000 : 1000 + share]]
     return Task(
         name,
-        f"MedNIST: {healthy} is trained on and healthy; abnormal: {', '.join(others)}. No "
-        "patients are known; intervals over scans.",
+        f"MedNIST: {healthy} is trained on and stands for healthy; abnormal: {', '.join(others)}. "
+        "No patients are known; intervals over scans.",
         _write(folder / "train.csv", [(p, 0, "", healthy) for p in of(healthy)[:1000]]),
         _write(folder / "test.csv", rows),
         PLAIN,
@@ -98,7 +98,7 @@ def planted_ct(root: Path, folder: Path) -> Task:
 
     return _planted(
         "Planted lesions in chest CT",
-        "chest CT slices of MedNIST",
+        "chest CT slices of MedNIST, none of which is known to be healthy",
         images,
         folder,
         write,
