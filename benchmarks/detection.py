@@ -11,18 +11,18 @@ import argparse
 import hashlib
 import json
 import os
+import subprocess
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks import harness
 from benchmarks.detection_data import Task, tasks
+from benchmarks.detection_page import write_page
 from benchmarks.trained import folder as kept
 
 RESULTS = harness.RESULTS / "detection.json"
-PAGE = harness.ROOT / "docs" / "detection.md"
-BEGIN, END = "<!-- written by benchmarks.detection -->", "<!-- end -->"
 ROLES = {"scan": "joined"}
 
 
@@ -51,6 +51,7 @@ def main() -> None:
     work = kept() / "detection"
     found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     if not chosen.render:
+        now = commit()  # once: what runs was read from the files as they are here
         todo = tasks(chosen.data, work, chosen.tasks)
         for name, task in todo.items():
             entry = found.setdefault(name, {"rows": {}})
@@ -59,15 +60,15 @@ def main() -> None:
                 if task.settings and registry.preset(detector).members:
                     continue  # an ensemble's settings are its members'
                 for seed in range(chosen.seeds):
-                    row = one(task, detector, seed, work / name, entry["rows"])
+                    row = one(task, detector, seed, work / name, entry["rows"], now)
                     entry["rows"][f"{detector}/{seed}"] = row
                     RESULTS.parent.mkdir(exist_ok=True)
                     RESULTS.write_text(json.dumps(found, indent=1) + "\n")
     write_page(found)
 
 
-def one(task: Task, detector: str, seed: int, work: Path, rows: Mapping[str, Any]) -> Any:
-    """The row of a detector: measures, minutes and speed."""
+def one(task: Task, detector: str, seed: int, work: Path, rows: Mapping[str, Any], now: str) -> Any:
+    """The row of a detector: measures, minutes, speed, and the commits that it was made at."""
     from ganatomy import registry
     from ganatomy.tables import read_labelled_table
     from ganatomy.training import fit
@@ -89,9 +90,13 @@ def one(task: Task, detector: str, seed: int, work: Path, rows: Mapping[str, Any
         return old
     out = work / f"{detector}-{seed}-{key}"
     print(f"{task.name}: {detector}, seed {seed}", flush=True)
+    trained = out.with_name(f"{out.name}.commit")
     if not (out / "config.json").exists():
+        out.parent.mkdir(parents=True, exist_ok=True)
+        trained.write_text(now)
         fit(preset, train, out, seed=seed, resume=out.exists())
-    return {"key": key, **measured(out, test)}
+    made = {"trained": trained.read_text() if trained.exists() else None, "measured": now}
+    return {"key": key, "commit": made, **measured(out, test)}
 
 
 def measured(out: Path, test: Any) -> dict[str, Any]:
@@ -106,6 +111,9 @@ def measured(out: Path, test: Any) -> dict[str, Any]:
     controls, pixels = measures["controls"], measures.get("pixels")
     return {
         "measures": measures["measures"],
+        "kinds": {
+            record["kind"]: record["auroc"] for record in measures["extra"].get("auroc_by_kind", [])
+        },
         "paper": controls.get("paper score", {}).get("auroc"),
         "control": controls.get("linear control", {}).get("auroc_difference"),
         "pixels": pixels
@@ -129,77 +137,17 @@ def speed(scorer: Any, test: Any) -> float:
     return len(samples) / min(times)
 
 
-def write_page(found: Mapping[str, Any]) -> None:
-    """Put the tables between the marks of docs/detection.md."""
-    text = PAGE.read_text()
-    head, _, rest = text.partition(BEGIN)
-    _, mark, tail = rest.partition(END)
-    if not mark:
-        raise SystemExit(f"{PAGE}: no place for the tables between {BEGIN!r} and {END!r}")
-    made = "\n\n".join(section(entry) for entry in found.values())
-    PAGE.write_text(f"{head}{BEGIN}\n\n{made}\n\n{END}{tail}")
+def commit() -> str:
+    """The commit of this tree, `-changed` where what decides a figure differs from it."""
+    head = _git("rev-parse", "--short=10", "HEAD")
+    decides = ("anogan", "ganatomy", "benchmarks/*.py")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", *decides)
+    return f"{head}-changed" if changed else head
 
 
-def section(entry: Mapping[str, Any]) -> str:
-    """One comparison as a heading, a sentence and a table."""
-    seeds: dict[str, list[Mapping[str, Any]]] = {}
-    for name, row in entry["rows"].items():
-        seeds.setdefault(name.partition("/")[0], []).append(row)
-    pixels = any(row["pixels"] for rows in seeds.values() for row in rows)
-    head = ["detector", "AUROC", "paper's own", "against the control", "sensitivity", "specificity"]
-    head += ["pixel AP", "Dice at 1 %", "FROC"] if pixels else []
-    head += ["minutes", "images/s"]
-    best_first = sorted(seeds.items(), key=lambda item: -_mean(item[1], "auroc"))
-    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
-    lines += [f"| {' | '.join(cells(name, rows, pixels))} |" for name, rows in best_first]
-    rows = "\n".join(lines)
-    return f"### {entry['title']}\n\n{entry['says']}\n\n{rows}\n\n{chosen_by_labels(seeds)}"
-
-
-def chosen_by_labels(names: Iterable[str]) -> str:
-    """Which settings of these presets were chosen with labels in sight."""
-    from ganatomy import registry
-
-    alike: dict[str, list[str]] = {}
-    for name in sorted(names):
-        alike.setdefault(registry.preset(name).labels, []).append(f"`{name}`")
-    told = "; ".join(f"{', '.join(own)}: {what}" for what, own in alike.items())
-    return f"Chosen in sight of labels: {told}."
-
-
-def cells(name: str, rows: Sequence[Mapping[str, Any]], pixels: bool) -> list[str]:
-    """The cells of one detector; of several seeds the mean, and the spread beside the AUROC."""
-    first = rows[0]
-    auroc = interval(first["measures"]["auroc"])
-    if len(rows) > 1:
-        each = [row["measures"]["auroc"]["value"] for row in rows]
-        auroc = (
-            f"{_mean(rows, 'auroc'):.3f} ({min(each):.3f} to {max(each):.3f}, {len(each)} seeds)"
-        )
-    paper, control = first["paper"], first["control"]
-    shown = [
-        f"`{name}`",
-        auroc,
-        "" if paper is None else f"{paper['value']:.3f}",
-        "" if control is None else interval(control, "+.3f"),
-        f"{_mean(rows, 'sensitivity'):.2f}",
-        f"{_mean(rows, 'specificity'):.2f}",
-    ]
-    if pixels:
-        own = first["pixels"] or {}
-        for key in ("pixel_average_precision", "dice", "lesions"):
-            shown.append(f"{own[key]['value']:.2f}" if key in own else "")
-    minutes = sum(row["minutes"] for row in rows) / len(rows)
-    shown += [f"{minutes:.1f}", f"{max(row['images_per_second'] for row in rows):,.0f}"]
-    return shown
-
-
-def interval(measure: Mapping[str, float], form: str = ".3f") -> str:
-    return f"{measure['value']:{form}} ({measure['low']:{form}} to {measure['high']:{form}})"
-
-
-def _mean(rows: Sequence[Mapping[str, Any]], name: str) -> float:
-    return sum(row["measures"][name]["value"] for row in rows) / len(rows)
+def _git(*words: str) -> str:
+    command = ["git", "--no-optional-locks", "-C", str(harness.ROOT), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 if __name__ == "__main__":

@@ -172,6 +172,21 @@ def lesion_mr(root: Path, folder: Path) -> Task:
     )
 
 
+# Which settings saw labels, where the presets' own sentence, on radiographs, does not hold.
+_KEPT = (
+    "Numbers of steps (a quarter of them is trained), layers and the centring of maps are the "
+    "presets', chosen on labelled radiographs"
+)
+_PLAIN = (
+    "none of this comparison. Margin, border, equalisation and alignment are switched off, and "
+    f"values are normalised as such pictures are stored. {_KEPT}."
+)
+LABELS = {
+    **dict.fromkeys(("mednist", "mednist-hard", "planted-mr", "planted-ct"), _PLAIN),
+    "lesion-mr": "none of this comparison. Margin and border are switched off, and maps count "
+    f"within the head. {_KEPT}, as are equalisation, alignment and normalisation.",
+}
+
 # Slices of the tumour's volume beyond it that are measured on.
 BEYOND = 3
 # Pictures of any contrast and framing; residuals count within the head.
