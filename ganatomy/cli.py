@@ -14,6 +14,7 @@ import click
 from ganatomy.arguments import name_of, rows_of, table_of, trained_face, trained_folder
 from ganatomy.exits import EXIT_CODES, SOME_FAILED, plain_errors, run_to_exit
 from ganatomy.printing import (
+    measure_differences,
     numbered,
     print_differences,
     print_measures,
@@ -253,7 +254,7 @@ def evaluate(
     """Measure one or several MODELS on labelled scans, side by side; of seeds the mean too."""
     import shutil
 
-    from ganatomy.artifacts import are_seeds, local_folder, refuse_full
+    from ganatomy.artifacts import are_seeds, local_folder, refuse_full, write_whole
     from ganatomy.tables import read_labelled_table, table_of_two, with_masks
 
     roles = {"scan": "joined"}
@@ -269,8 +270,8 @@ def evaluate(
         raise click.UsageError(f"--json {json_file}: no such folder {json_file.parent}")
     sources = [local_folder(model) for model in models]
     folders: list[Path | None] = [out]
+    names = numbered(map(name_of, models), "-{}")
     if len(models) > 1:
-        names = numbered(map(name_of, models), "-{}")
         folders = [None if out is None else out / name for name in names]
         if out is not None:
             refuse_full(out, *names)
@@ -293,7 +294,12 @@ def evaluate(
     shown: dict[str, Any] = dict(measures) if len(models) > 1 else measures[0][1]
     print_measures(measures)
     if len(models) > 1:
-        print_differences(found)
+        shown["paired differences"] = differences = measure_differences(found)
+        print_differences(differences)
+        if out is not None:  # there the models go by the names of their folders
+            called = dict(zip(labels, names, strict=True))
+            told = [{**d, "of": called[d["of"]], "minus": called[d["minus"]]} for d in differences]
+            write_whole(out / "comparison.json", json.dumps(told, indent=2))
     if are_seeds(sources):
         shown["over seeds"] = summarise_seeds([one for _, one in measures], out)
     elif out is not None:  # of models that were measured here before

@@ -74,30 +74,44 @@ def _print_pixels(pixels: dict[str, Any]) -> None:
         )
 
 
-def print_differences(found: list[tuple[str, Any]]) -> None:
-    """The first model against each other, on the scans that both could read."""
+def measure_differences(found: list[tuple[str, Any]]) -> list[dict[str, Any]]:
+    """The first model against each other, on the scans that both could read.
+
+    Returns:
+        A record for every other model: `of` and `minus`, the names of the two; `scans`, how many
+        both could read; and `measures`, those of the first minus those of the other, with their
+        intervals. Whole scans have none where all are abnormal, pixels none without masks.
+    """
     from ganatomy.measures.detection import paired_difference
 
     (first, one), *others = found
+    records = []
     for name, other in others:
         both = one.scores.merge(other.scores, on="scan", suffixes=("", "_other"))
+        gaps = {}
         if both["label"].nunique() == 2:
-            gap = paired_difference(
+            gaps["auroc"] = paired_difference(
                 both["label"].to_numpy(),
                 both["anomaly_score"].to_numpy(),
                 both["anomaly_score_other"].to_numpy(),
                 groups=both["patient"].to_numpy(str) if one.measures["patients"] else None,
             )
-            click.echo(
-                f"AUROC of {first} minus {name}: {gap.value:+.3f} "
-                f"({gap.low:+.3f} to {gap.high:+.3f})"
-            )
         if one.pixels is not None and other.pixels is not None:
-            for measure, gap in one.pixels.minus(other.pixels).items():
-                click.echo(
-                    f"{measure.replace('_', ' ')} of {first} minus {name}: {gap.value:+.3f} "
-                    f"({gap.low:+.3f} to {gap.high:+.3f})"
-                )
+            gaps |= one.pixels.minus(other.pixels)
+        measures = {measure: gap.to_dict() for measure, gap in gaps.items()}
+        records.append({"of": first, "minus": name, "scans": len(both), "measures": measures})
+    return records
+
+
+def print_differences(records: Iterable[dict[str, Any]]) -> None:
+    """What `measure_differences` found, a line a measure."""
+    for record in records:
+        for measure, gap in record["measures"].items():
+            title = "AUROC" if measure == "auroc" else measure.replace("_", " ")
+            click.echo(
+                f"{title} of {record['of']} minus {record['minus']}: {gap['value']:+.3f} "
+                f"({gap['low']:+.3f} to {gap['high']:+.3f})"
+            )
 
 
 def summarise_seeds(measured: list[dict[str, Any]], out: Path | None) -> dict[str, Any]:

@@ -237,11 +237,22 @@ def test_evaluate_lays_models_side_by_side(quick_model, pictures, tmp_path):
     assert result.exit_code == 0
     for name in (other, f"{quick_model} (2)"):
         assert f"AUROC of {quick_model} minus {name}: +0.000 (+0.000 to +0.000)" in result.output
-    assert {place.name for place in out.iterdir()} == {"quick", "quick-2", "quick-3"}
-    assert all((place / "measures.json").is_file() for place in out.iterdir())
-    assert list(json.loads(file.read_text())) == [
-        str(quick_model), str(other), f"{quick_model} (2)"
+    folders = {"quick", "quick-2", "quick-3"}
+    assert {place.name for place in out.iterdir()} == {*folders, "comparison.json"}
+    assert all((out / name / "measures.json").is_file() for name in folders)
+    written = json.loads(file.read_text())
+    assert list(written) == [
+        str(quick_model), str(other), f"{quick_model} (2)", "paired differences"
     ]  # fmt: skip
+    none = {"auroc": {"value": 0.0, "low": 0.0, "high": 0.0}}
+    assert written["paired differences"] == [
+        {"of": str(quick_model), "minus": name, "scans": 28, "measures": none}
+        for name in (str(other), f"{quick_model} (2)")
+    ]
+    assert json.loads((out / "comparison.json").read_text()) == [
+        {"of": "quick", "minus": name, "scans": 28, "measures": none}
+        for name in ("quick-2", "quick-3")
+    ]
     missing = tmp_path / "none" / "measures.json"
     result = run("evaluate", quick_model, *both, "--out", tmp_path / "late", "--json", missing)
     assert result.exit_code == 2
@@ -267,7 +278,9 @@ def test_evaluate_lays_maps_beside_masks(quick_model, pictures, tmp_path):
     assert "+0.000 (+0.000 to +0.000)" in result.output
     written = json.loads((tmp_path / "m.json").read_text())[str(quick_model)]
     assert written["pixels"]["measures"]["dice"]["value"] > 0
-    folder = next((tmp_path / "out").iterdir())
+    [pair] = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert {"auroc", "pixel_auroc", "dice", "lesion_sensitivity"} <= set(pair["measures"])
+    folder = tmp_path / "out" / pair["of"]
     page = run("report", folder, "--out", tmp_path / "page.html")
     assert page.exit_code == 0
     html = (tmp_path / "page.html").read_text()
@@ -292,7 +305,9 @@ def test_scans_that_are_all_abnormal_are_measured_by_their_masks(quick_model, pi
     assert "masks: 14 lesions in 14 of 14 scans" in result.output
     assert "dice of" in result.output
     assert "AUROC of" not in result.output
-    folder = next((tmp_path / "out").iterdir())
+    [pair] = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert "auroc" not in pair["measures"]
+    folder = tmp_path / "out" / pair["of"]
     written = json.loads((folder / "measures.json").read_text())
     assert not any(written[part] for part in ("measures", "controls", "shortcuts", "extra"))
     assert 0 < written["pixels"]["measures"]["pixel_auroc"]["value"] < 1
@@ -304,7 +319,7 @@ def test_the_difference_of_two_models_is_of_the_scans_that_both_could_read(capsy
     import pandas as pd
 
     from anogan.evaluation import Evaluation
-    from ganatomy.printing import print_differences
+    from ganatomy.printing import measure_differences, print_differences
 
     def scored(scores: dict[str, float]) -> Evaluation:
         rows = [
@@ -316,7 +331,9 @@ def test_the_difference_of_two_models_is_of_the_scans_that_both_could_read(capsy
     names = "abcdefghij"
     perfect = {name: float(place) for place, name in enumerate(names)}
     turned = {name: -score for name, score in perfect.items() if name not in "aj"}
-    print_differences([("one", scored(perfect)), ("two", scored(turned))])
+    records = measure_differences([("one", scored(perfect)), ("two", scored(turned))])
+    assert records[0]["scans"] == 8, "of ten, two have no score of the second"
+    print_differences(records)
     assert capsys.readouterr().out == "AUROC of one minus two: +1.000 (+1.000 to +1.000)\n"
 
 
