@@ -116,6 +116,24 @@ def test_a_flow_of_ten_voxels_is_undone_by_its_negative():
     assert np.linalg.norm(finer - forth, axis=-1)[0][inner].max() < 0.05
 
 
+def test_a_flow_compiled_as_a_whole_is_the_same():
+    import tensorflow as tf
+
+    velocity = tf.constant(smooth(np.random.default_rng(4), (12, 10, 8), 2, 4)[None])
+
+    def flow(velocity):
+        with tf.GradientTape() as tape:
+            tape.watch(velocity)
+            field = integrate(velocity)
+            loss = tf.reduce_sum(field**2)
+        return field, tape.gradient(loss, velocity)
+
+    for one, other in zip(
+        flow(velocity), tf.function(flow, jit_compile=True)(velocity), strict=True
+    ):
+        np.testing.assert_allclose(one, other, atol=1e-4, rtol=1e-4)
+
+
 def test_a_constant_velocity_is_its_displacement():
     velocity = np.full((1, 5, 6, 2), [1.5, -0.5], np.float32)
     np.testing.assert_allclose(integrate(velocity), velocity, atol=1e-6)
