@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ganatomy.measures.bootstrap import Interval, percentile_interval, resample_weights
-from ganatomy.measures.pixels import binned
 
 # False positives a scan at which sensitivity is stated, and averaged.
 RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-# Thresholds are the numbers of so many binary digits: eight from one power of two to the next.
-DIGITS = 4
+# Thresholds go by ranks, so that no scale of a map is coarser than another. So many are looked at
+# to each doubling: on a scan, of the pixels above; over all scans, of what changed on any.
+A_SCAN, OVERALL = 6, 64
 # Thresholds so low that more than this share of a scan lies above mark no place in it.
 COVERED = 0.25
 
@@ -22,13 +22,13 @@ class Marks(NamedTuple):
     """What a falling threshold marks on one scan.
 
     Attributes:
-        codes: the thresholds at which something changes (`pixels.binned`), descending, [m].
+        thresholds: of the map, at which something changes, descending, [m].
         found: how many lesions are marked at each, [m].
         false: how many marks lie on none, [m].
         lesions: how many there are.
     """
 
-    codes: np.ndarray
+    thresholds: np.ndarray
     found: np.ndarray
     false: np.ndarray
     lesions: int
@@ -44,7 +44,9 @@ class FrocBand(NamedTuple):
 
 
 def lesion_marks(array: np.ndarray, truth: np.ndarray, overlap: float = 0.1) -> Marks:
-    """Marks on one scan under every threshold.
+    """Marks on one scan under thresholds that are values of its map, closest among the highest.
+
+    They are the same under any increasing function of the map.
 
     A lesion is a connected part of the mask, a mark a connected part of the map at or above the
     threshold; both connect across corners. A mark hits where at least a share `overlap` of it
@@ -71,23 +73,32 @@ def lesion_marks(array: np.ndarray, truth: np.ndarray, overlap: float = 0.1) -> 
         return parts
 
     lesions, count = connected(truth)
-    seen = ~np.isnan(array)
-    coded = np.full(array.shape, np.iinfo(np.int32).min)
-    coded[seen] = binned(array[seen], DIGITS)
-    codes, pixels = np.unique(coded[seen], return_counts=True)
-    codes, share = codes[::-1], np.cumsum(pixels[::-1]) / max(int(seen.sum()), 1)
+    values = array.ravel()
+    seen = np.flatnonzero(~np.isnan(values))
+    falling = seen[np.argsort(-values[seen], kind="stable")]
+    heights = values[falling]
+    ranks = spread(max(int(COVERED * len(seen)), min(len(seen), 1)), A_SCAN)
+    thresholds = np.unique(heights[ranks])[::-1]
+    reached = np.searchsorted(-heights, -thresholds, side="right")
     # The highest is looked at even where it is the only one.
-    codes = codes[: max(1, int((share <= COVERED).sum()))]
-    found, false = np.zeros(len(codes), int), np.zeros(len(codes), int)
-    for place, code in enumerate(codes):
-        parts, number = connected(coded >= code)
-        size = np.bincount(parts.ravel(), minlength=number + 1)
+    thresholds = thresholds[: max(1, int((reached <= COVERED * len(seen)).sum()))]
+    found, false = np.zeros(len(thresholds), int), np.zeros(len(thresholds), int)
+    for place, (threshold, pixels) in enumerate(zip(thresholds, reached, strict=False)):
+        parts, number = connected(array >= threshold)
+        size = np.bincount(parts.ravel()[falling[:pixels]], minlength=number + 1)
         inside = np.bincount(parts[truth], minlength=number + 1)
         hits = (inside > 0) & (inside >= overlap * size)
         hits[0] = False
         found[place] = len(np.unique(lesions[truth][hits[parts[truth]]]))
         false[place] = number - int(hits.sum())
-    return Marks(codes, found, false, count)
+    changed = (np.diff(found, prepend=0) != 0) | (np.diff(false, prepend=0) != 0)
+    return Marks(thresholds[changed], found[changed], false[changed], count)
+
+
+def spread(count: int, an_octave: int) -> np.ndarray:
+    """Ranks below `count`, from 0: all of the first, then so many to each doubling."""
+    steps = np.arange(an_octave * int(count).bit_length() + 1) if count else np.zeros(0)
+    return np.unique(np.minimum(np.round(2.0 ** (steps / an_octave)).astype(int), count)) - 1
 
 
 def froc_measures(
@@ -170,12 +181,13 @@ def _curve(marks: Sequence[Marks], rates: np.ndarray):
     lesions = np.array([one.lesions for one in marks], float)
     if not lesions.any():
         raise ValueError("no mask has a lesion")
-    every = np.unique(np.concatenate([one.codes for one in marks]))[::-1]
+    every = np.unique(np.concatenate([one.thresholds for one in marks]))[::-1]
+    every = every[spread(len(every), OVERALL)]
     found, false = (np.zeros((len(marks), len(every))) for _ in range(2))
     for row, one in enumerate(marks):
         # Between its own thresholds a scan stays as it was at the last; before the first it has
         # no marks.
-        passed = np.searchsorted(-one.codes, -every, side="right")
+        passed = np.searchsorted(-one.thresholds, -every, side="right")
         for of, values in ((found, one.found), (false, one.false)):
             of[row] = np.concatenate([[0], values])[passed]
 

@@ -13,8 +13,8 @@ from ganatomy.measures.froc import (
     froc_differences,
     froc_measures,
     lesion_marks,
+    spread,
 )
-from ganatomy.measures.pixels import binned
 
 
 def scan(peaks: dict[tuple[int, int], float], lesions: list[tuple[int, int]], side: int = 20):
@@ -35,7 +35,7 @@ def test_marks_of_a_falling_threshold():
     # Two lesions; a mark on the first at 8, beside both at 4, on the second's border at 2.
     array, truth = scan({(5, 5): 8.0, (15, 5): 4.0, (6, 15): 2.0}, [(5, 5), (5, 15)])
     marks = lesion_marks(array, truth)
-    assert marks.codes.tolist() == binned(np.float32([8, 4, 2]), 4).tolist()
+    assert marks.thresholds.tolist() == [8, 4, 2]
     assert marks.found.tolist() == [1, 1, 2]
     assert marks.false.tolist() == [0, 1, 1]
     assert marks.lesions == 2
@@ -57,7 +57,9 @@ def test_a_mark_over_half_the_scan_finds_nothing():
     marks = lesion_marks(array, truth)
     assert marks.found.tolist() == [1, 0]
     assert marks.false.tolist() == [0, 1]
-    assert lesion_marks(array, truth, overlap=0).found.tolist() == [1, 1]
+    touching = lesion_marks(array, truth, overlap=0)
+    assert touching.found.tolist() == [1]  # nothing changes further down
+    assert touching.false.tolist() == [0]
 
 
 def test_what_was_not_seen_is_never_marked():
@@ -66,7 +68,7 @@ def test_what_was_not_seen_is_never_marked():
     marks = lesion_marks(array, truth)
     assert marks.found.tolist() == [0]
     assert marks.lesions == 1
-    assert not lesion_marks(np.full((4, 4), np.nan), np.zeros((4, 4), bool)).codes.size
+    assert not lesion_marks(np.full((4, 4), np.nan), np.zeros((4, 4), bool)).thresholds.size
 
 
 def test_a_volume_has_its_marks():
@@ -80,7 +82,7 @@ def test_a_volume_has_its_marks():
 
 def made_marks(*rows: tuple[list[float], list[int], list[int], int]) -> list[Marks]:
     return [
-        Marks(binned(np.float32(levels), 4), np.array(found, int), np.array(false, int), lesions)
+        Marks(np.array(levels, float), np.array(found, int), np.array(false, int), lesions)
         for levels, found, false, lesions in rows
     ]
 
@@ -107,7 +109,7 @@ def test_fewer_marks_further_down_do_not_open_the_rate_again():
     assert found["4"] == 1
 
 
-def noisy(seed: int, lift: float, scans: int = 16):
+def noisy_maps(seed: int, lift: float, scans: int = 16):
     draw = np.random.default_rng(seed)
     pairs = []
     for number in range(scans):
@@ -117,7 +119,11 @@ def noisy(seed: int, lift: float, scans: int = 16):
             truth[i : i + 5, j : j + 5] = True
         noise = gaussian_filter(draw.normal(size=(32, 32)), 1.5)
         pairs.append((np.abs(noise / noise.std() + lift * gaussian_filter(truth * 1.0, 1)), truth))
-    return [lesion_marks(*pair) for pair in pairs]
+    return pairs
+
+
+def noisy(seed: int, lift: float):
+    return [lesion_marks(*pair) for pair in noisy_maps(seed, lift)]
 
 
 def test_brighter_lesions_are_found_sooner():
@@ -126,6 +132,46 @@ def test_brighter_lesions_are_found_sooner():
     assert tuple(froc_differences(bright, bright)["mean"]) == (0, 0, 0)
     with pytest.raises(ValueError, match="not of the same scans"):
         froc_differences(bright, bright[::-1])
+
+
+def test_any_increasing_function_of_the_maps_gives_the_same():
+    def measured(change):
+        found = [lesion_marks(change(array), truth) for array, truth in noisy_maps(3, 2.0)]
+        return found, froc_measures(found, resamples=50)
+
+    marks, measures = measured(lambda x: x)
+    assert 0 < measures["mean"].value < 1
+    for change in (lambda x: x**3, lambda x: 0.99 + 0.001 * x, np.log, lambda x: -np.exp(-x)):
+        others, changed = measured(change)
+        assert changed == measures
+        for one, other in zip(marks, others, strict=True):
+            np.testing.assert_array_equal(one.found, other.found)
+            np.testing.assert_array_equal(one.false, other.false)
+
+
+def test_a_lesion_a_little_above_a_high_map_is_found():
+    draw, marks = np.random.default_rng(0), []
+    for _ in range(6):
+        array, truth = draw.uniform(0.95, 0.96, (40, 40)), np.zeros((40, 40), bool)
+        truth[10:16, 20:26] = True
+        array[truth] = 0.99
+        marks.append(lesion_marks(array, truth))
+    assert all(measure.value == 1 for measure in froc_measures(marks).values())
+
+
+def test_few_thresholds_are_all_looked_at_and_many_are_thinned():
+    assert spread(5, 4).tolist() == [0, 1, 2, 3, 4]
+    assert spread(0, 4).size == 0
+    ranks = spread(1_000_000, 4)
+    assert ranks[[0, -1]].tolist() == [0, 999_999]
+    assert len(ranks) < 90
+    assert (np.diff(ranks[20:]) / ranks[20:-1]).max() < 0.22
+    draw = np.random.default_rng(0)
+    array = draw.normal(size=(200, 200))
+    marks = lesion_marks(array, array > 3.5)
+    assert len(marks.thresholds) < 90
+    # The highest are looked at one by one.
+    assert marks.found[:3].tolist() == [1, 2, 3]
 
 
 def test_the_curve_rises_inside_its_band():
