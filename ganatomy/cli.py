@@ -324,7 +324,7 @@ def evaluate(
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="An .html file.")
 @plain_errors
 def report(run_or_dir: str, out: Path) -> None:
-    """Write one self-contained HTML page about a model, an evaluation or scores."""
+    """Write one self-contained HTML page about a model, evaluations or scores."""
     from ganatomy.report import write_report
 
     folder = Path(run_or_dir)

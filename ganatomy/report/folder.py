@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ganatomy.errors import WrongUse
+from ganatomy.report.comparison import FILE, Compared, read_comparison
 from ganatomy.report.volumes import Volumes, read_volumes
 
 SOUGHT = (
@@ -20,6 +21,7 @@ SOUGHT = (
     "volumes.npz",
     "history.csv",
     "model_card.md",
+    FILE,
 )
 # A folder in the place of scores.csv, where an archive was scored on Spark.
 ARCHIVED = "scores.parquet"
@@ -61,10 +63,11 @@ class Findings:
     scores: pd.DataFrame | None = None
     examples: Examples | None = None
     volumes: Volumes | None = None
+    compared: list[Compared] = field(default_factory=list)
 
 
 def read_folder(folder: str | Path) -> Findings:
-    """Read a model folder, an evaluation folder or a folder of scores, of a process or of Spark.
+    """Read the folder of a model, of an evaluation or several, or of scores of a process or Spark.
 
     Args:
         folder: where the files lie, or the folder whose `evaluation` folder holds them.
@@ -93,6 +96,7 @@ def read_folder(folder: str | Path) -> Findings:
         "scores": ("scores.csv", _scores),
         "examples": ("examples.npz", _examples),
         "volumes": ("volumes.npz", read_volumes),
+        "compared": (FILE, read_comparison),
     }
     found: dict[str, Any] = {}
     for part, (name, reader) in read.items():

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from ganatomy.measures import roc_band
 from ganatomy.report.card import render_card
 from ganatomy.report.cards import example_cards
+from ganatomy.report.comparison import comparison_section, comparison_verdict
 from ganatomy.report.figures import distribution, roc
 from ganatomy.report.folder import Findings, read_folder
 from ganatomy.report.pixels import pixel_section
@@ -33,7 +34,7 @@ def write_report(folder: str | Path, out: str | Path) -> Path:
     """Write what a folder holds as one self-contained HTML file.
 
     Args:
-        folder: a model folder, an evaluation folder, or a folder of scores.
+        folder: of a model, of an evaluation, of several models' evaluations, or of scores.
         out: the HTML file; its folder is made where it is missing.
 
     Returns:
@@ -101,13 +102,17 @@ def _head(findings: Findings, scored: Scored | None, rows: list[Row]) -> dict[st
             for row in rows[1:]
             if "linear" in row.name.lower() and "auroc" in row.measures
         ]
+    elif findings.compared:
+        said = comparison_verdict(findings.compared)
     elif scored is not None:
         flagged = None if scored.flagged is None else int(scored.flagged.sum())
         said = worklist_verdict(len(scored), flagged)
     else:
         said = "Not evaluated yet: this folder holds neither scores nor measures."
+    kind = "evaluation" if rows else "scores" if scored else ""
+    kind = "comparison" if findings.compared and not kind else kind
     return {
-        "kind": "Anomaly detection" + (" · evaluation" if rows else " · scores" if scored else ""),
+        "kind": "Anomaly detection" + (f" · {kind}" if kind else ""),
         "heading": heading,
         "subtitle": f"Model {model}" if model and model != heading else "",
         "verdict": said,
@@ -174,6 +179,7 @@ def _sections(findings: Findings, scored: Scored | None, rows: list[Row]) -> dic
     return {
         **shown,
         "resampled": resampled,
+        "comparison": comparison_section(findings.compared),
         "pixels": pixel_section(
             findings.measures.get("pixels"), resampled, findings.measures.get("pixel_fpr")
         ),
@@ -185,6 +191,7 @@ def _sections(findings: Findings, scored: Scored | None, rows: list[Row]) -> dic
 
 def _contents(sections: dict[str, Any]) -> list[tuple[str, str]]:
     places = (
+        ("comparison", "Comparison", "comparison"),
         ("measures", "Measures", "measured"),
         ("scores", "Scores", "distribution"),
         ("pixels", "Lesions", "pixels"),

@@ -280,6 +280,8 @@ def test_evaluate_lays_maps_beside_masks(quick_model, pictures, tmp_path):
     assert written["pixels"]["measures"]["dice"]["value"] > 0
     [pair] = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert {"auroc", "pixel_auroc", "dice", "lesion_sensitivity"} <= set(pair["measures"])
+    assert run("report", tmp_path / "out", "--out", tmp_path / "both.html").exit_code == 0
+    assert "quick minus this" in (tmp_path / "both.html").read_text()
     folder = tmp_path / "out" / pair["of"]
     page = run("report", folder, "--out", tmp_path / "page.html")
     assert page.exit_code == 0

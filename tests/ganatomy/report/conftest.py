@@ -3,9 +3,19 @@ from pathlib import Path
 import pytest
 
 from ganatomy.report import write_report
-from tests.ganatomy.report.folders import evaluation_folder, model_folder, scores_folder
+from tests.ganatomy.report.folders import (
+    comparison_folder,
+    evaluation_folder,
+    model_folder,
+    scores_folder,
+)
 
-FOLDERS = {"model": model_folder, "evaluation": evaluation_folder, "scores": scores_folder}
+FOLDERS = {
+    "model": model_folder,
+    "evaluation": evaluation_folder,
+    "scores": scores_folder,
+    "comparison": comparison_folder,
+}
 
 
 @pytest.fixture(scope="session")

@@ -174,3 +174,35 @@ def scores_folder(folder: Path, seed=0) -> Path:
     table.to_csv(folder / "scores.csv", index=False)
     write_examples(folder, table, count=6)
     return folder
+
+
+def comparison_folder(folder: Path, names=("first", "second", "third")) -> Path:
+    """Evaluations of several models beside each other, and the first one's AUROC minus others'."""
+    pairs, tables = [], {}
+    for seed, name in enumerate(names):
+        evaluation_folder(folder / name, seed=0)
+        tables[name] = scores_table(0)
+        tables[name]["anomaly_score"] *= np.random.default_rng(seed).uniform(
+            1 - 0.3 * seed, 1 + 0.3 * seed, len(tables[name])
+        )
+        table, first = tables[name], tables[names[0]]
+        auroc = detection_measures(table["label"], table["anomaly_score"], groups=table["patient"])[
+            "auroc"
+        ]
+        file = folder / name / "measures.json"
+        record = json.loads(file.read_text())
+        record["measures"]["auroc"] = auroc.to_dict()
+        file.write_text(json.dumps(record))
+        gap = paired_difference(
+            table["label"], first["anomaly_score"], table["anomaly_score"], groups=table["patient"]
+        )
+        pairs.append(
+            {
+                "of": names[0],
+                "minus": name,
+                "scans": len(table),
+                "measures": {"auroc": gap.to_dict()},
+            }
+        )
+    (folder / "comparison.json").write_text(json.dumps(pairs[1:]))
+    return folder

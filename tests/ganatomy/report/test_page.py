@@ -52,6 +52,7 @@ def test_each_kind_of_folder_has_its_sections(pages):
     assert headings(pages["evaluation"]) == evaluation
     assert headings(pages["model"]) == [*evaluation, "Training", "Model card", "Settings"]
     assert headings(pages["scores"]) == ["Scores", "Scans", "Worklist"]
+    assert headings(pages["comparison"]) == ["Comparison"]
 
 
 def test_verdict_is_said_in_plain_words(pages):
