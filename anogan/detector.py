@@ -20,9 +20,9 @@ class Findings(NamedTuple):
     Attributes:
         reconstruction: the healthy counterpart, [n, *size, channels]; the sample itself where a
             method makes none.
-        residual: what the map is made of, [n, *size]: input minus reconstruction, signed, averaged
-            over channels, or what a method says of each pixel itself; NaN where a mask says that
-            there is nothing to judge.
+        residual: what the map is made of, [n, *size]: input minus reconstruction, signed, of the
+            channel that differs most at each pixel, or what a method says of each pixel itself;
+            NaN where a mask says that there is nothing to judge.
         paper_score: the score of the method's paper, [n]; higher is more abnormal.
         latent: the code of the counterpart, [n, latent].
     """
@@ -35,7 +35,7 @@ class Findings(NamedTuple):
     @classmethod
     def against(cls, x: Tensor, image: Tensor, score: Tensor, code: Tensor) -> Findings:
         """Of samples and their healthy counterparts [B, *size, channels]."""
-        return cls(image, ops.mean(x - image, axis=-1), score, code)
+        return cls(image, largest(x - image), score, code)
 
     def within(self, mask: np.ndarray | None) -> Findings:
         """The same arrays with no residual outside a mask [n, *size]; None masks nothing."""
@@ -87,3 +87,14 @@ class Detector(AdversarialModel):
         if not parts:
             raise ValueError("no samples to inspect")
         return [np.concatenate(part) for part in zip(*parts, strict=True)]
+
+
+def largest(difference: Tensor) -> Tensor:
+    """Of each pixel the channel of the largest magnitude, with its sign, [B, *size].
+
+    Args:
+        difference: [B, *size, channels].
+    """
+    high: Tensor = ops.max(difference, axis=-1)
+    low: Tensor = ops.min(difference, axis=-1)
+    return ops.where(high >= -low, high, low)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from keras import ops
 
-from anogan.detector import Detector, Findings
+from anogan.detector import Detector, Findings, largest
 from anogan.latent_gan import row
 from ganatomy.game import Batch, Player, Stage
 from ganatomy.networks import dcgan_generator, encoder
@@ -22,7 +22,8 @@ class VarianceAutoencoder(Detector):
     It maximises the likelihood of healthy samples under independent normal pixels,
     L(x) = mean(exp(-s) (x − m)² + s), s = log σ². Edges and ribs, which never quite match, get a
     large variance; an opacity lies where the variance is small. A sample's score is
-    mean(exp(-s) (x − m)²); the residual is (x − m) / σ, in standard deviations.
+    mean(exp(-s) (x − m)²); the residual is (x − m) / σ, in standard deviations, of the
+    channel where it is farthest from 0.
 
     Not adversarial: it stands beside the networks that are.
 
@@ -93,7 +94,7 @@ class VarianceAutoencoder(Detector):
         code = self.network("encoder")(x, training=False)
         mean, log_variance = self.split(self.network("decoder")(code, training=False))
         deviation: Any = (x - mean) * ops.exp(-0.5 * log_variance)
-        return Findings(mean, ops.mean(deviation, axis=-1), per_sample(ops.square(deviation)), code)
+        return Findings(mean, largest(deviation), per_sample(ops.square(deviation)), code)
 
     def pictures(self, samples: Tensor) -> dict[str, Any]:
         """Scans above their means; log variances, divided by their bound."""

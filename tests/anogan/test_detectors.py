@@ -10,6 +10,7 @@ from anogan.aae import AdversarialAutoencoder
 from anogan.anogan import AnoGAN
 from anogan.bigan import BiGAN
 from anogan.density import GANDensity, PlantedDensity
+from anogan.detector import Findings
 from anogan.fanogan import FAnoGAN
 from anogan.ganomaly import GANomaly
 from anogan.latent_gan import LatentGAN
@@ -119,6 +120,18 @@ def test_findings_have_the_shapes_they_state(model):
         difference = (images() - found.reconstruction)[..., 0]
         np.testing.assert_allclose(found.residual, difference, atol=1e-7)
     assert (found.paper_score >= 0).all()
+
+
+def test_channels_that_differ_in_opposite_ways_do_not_cancel():
+    x = np.zeros((1, 2, 2, 3), "float32")
+    x[0, 0, 0], x[0, 0, 1], x[0, 1, 0] = [0.5, -0.5, 0.0], [0.1, -0.5, 0.2], [0.0, 0.3, -0.2]
+    found = Findings.against(x, np.zeros_like(x), np.zeros(1), np.zeros((1, 0)))
+    np.testing.assert_allclose(found.residual, np.float32([[[0.5, -0.5], [0.3, 0.0]]]))
+    one = images()
+    np.testing.assert_array_equal(
+        Findings.against(one, one / 3, np.zeros(6), np.zeros((6, 0))).residual,
+        (one - one / 3)[..., 0],
+    )
 
 
 def test_a_score_is_bitwise_the_same_alone_in_company_and_in_any_order(model):
