@@ -29,6 +29,8 @@ class _Distance(keras.layers.Layer):
 class Mahalanobis(_Distance):
     """Mahalanobis distance to healthy features, divided by √n.
 
+    Channels in which healthy samples never differ measure nothing, but n counts them.
+
     Reference: Ledoit, Wolf 2004, for the covariance; Defard et al. 2021 (PaDiM), equation 2.
     """
 
@@ -46,16 +48,21 @@ class Mahalanobis(_Distance):
         """Learn healthy features [n, places, channels]."""
         from sklearn.covariance import ledoit_wolf
 
-        centre, whitening = features.mean(0), []
+        centre, whitening = features.mean(0), np.zeros(self.whitening.shape)
         for place in range(features.shape[1]):
-            away = features[:, place].astype(np.float64) - centre[place]
+            # A channel in which healthy samples never differ measures nothing: it has no scale,
+            # and the covariance, shrunk towards a multiple of I, would lend it the others'.
+            (varies,) = np.nonzero(np.ptp(features[:, place], axis=0) > 0)
+            if not varies.size:
+                continue
+            away = (features[:, place].astype(np.float64) - centre[place])[:, varies]
             covariance, _ = ledoit_wolf(away, assume_centered=True)
             values, axes = np.linalg.eigh(covariance)
-            # Channels that never differ have no direction of their own; they measure nothing.
+            # Nor does a direction without variance, where the covariance was not shrunk.
             known = values > 1e-10 * max(values.max(), 1e-30)
             roots = np.where(known, 1 / np.sqrt(np.where(known, values, 1.0)), 0.0)
-            whitening.append(axes * roots)
-        self.set_weights([centre, np.stack(whitening)])
+            whitening[place][np.ix_(varies, np.arange(varies.size))] = axes * roots
+        self.set_weights([centre, whitening])
 
 
 @keras.saving.register_keras_serializable(package="anogan")

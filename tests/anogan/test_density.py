@@ -43,10 +43,18 @@ def test_a_gaussian_measures_mahalanobis_distances_of_every_place():
 
 
 def test_a_channel_that_never_differs_measures_nothing():
-    healthy = features(30)
-    healthy[:, :, 2] = 0.0
+    healthy, new = features(30), features(5, seed=1)
+    healthy[:, :, 2] = 0.1  # no binary fraction: its mean is not it to the last digit
     layer = fitted(Mahalanobis(), healthy)
-    assert np.isfinite(np.asarray(layer(healthy))).all()
+    found = np.asarray(layer(new))
+    new[:, :, 2] += 100.0
+    np.testing.assert_array_equal(np.asarray(layer(new)), found)
+    # It is the distance of the other three, on the scale of four.
+    others = [0, 1, 3]
+    alone = np.asarray(fitted(Mahalanobis(), healthy[..., others])(new[..., others]))
+    np.testing.assert_allclose(found * np.sqrt(4 / 3), alone, rtol=1e-3)
+    flat = np.ones((30, 3, 4), "float32")
+    np.testing.assert_array_equal(np.asarray(fitted(Mahalanobis(), flat)(new)), 0)
 
 
 def test_neighbours_measure_the_mean_distance_to_the_nearest():
