@@ -36,8 +36,14 @@ class Planted(Detector):
     Two kinds are planted, on the fly and as the noise of a batch decides. Patches: a box whose
     gradients come from another sample, moved a little, by Poisson blending, so that no seam gives
     it away. Opacities: soft ellipses about places inside the organ that move towards one level,
-    with smooth unevenness. The network says for every pixel how far it was changed, as a
-    probability 1 − exp(−|change| / scale); the score is the mean of what it says.
+    with smooth unevenness. The network says for every pixel how far planting changed it, before
+    contrast is restored, as a probability 1 − exp(−|change| / scale); the score is the mean of what
+    it says.
+
+    Of NSA are patches by Poisson blending with mixed gradients and a label that grows with the
+    change. Ours: this label, which saturates by an exponential (there a logistic function), boxes
+    of uniform sides at uniform places (there a truncated gamma, and places inside the object), the
+    blur of the change, opacities as they are drawn here, and restored contrast.
 
     Args:
         shape: of one sample, (*size, channels).
@@ -55,7 +61,8 @@ class Planted(Detector):
         texture: unevenness of an opacity, as a fraction of it.
         organ: where opacities lie: where a blurred sample is "dark" or "bright" against its own
             mean, or None for anywhere; never within a tenth of the side of the border.
-        scale: the change that is named with probability 0.63, on the scale of the samples.
+        scale: the change, before contrast is restored, that is named with probability 0.63, on
+            the scale of the samples.
         restore: give planted samples back the mean and standard deviation they had, as a
             normalisation by contrast would.
         chunk: samples in one pass of scoring.
@@ -142,7 +149,10 @@ class Planted(Detector):
     # Planting ------------------------------------------------------------------------------
 
     def plant(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Planted samples [B, *size, c] and how far each pixel was changed, [B, *size]."""
+        """Planted samples [B, *size, c]; how far each pixel was changed, [B, *size].
+
+        The change is that before contrast is restored, which moves every pixel a little.
+        """
         x = planted = batch["scan"]
         for number in range(self.patches):
             planted = self._with_patch(planted, batch["donor"], batch["patch"][:, number])
