@@ -44,7 +44,8 @@ class Lesions(NamedTuple):
 
     @property
     def largest_ml(self) -> float | None:
-        """Volume of the largest; 0 where there is none, None without an affine."""
+        """Volume of the largest; 0 where there is no lesion, with or without an affine, and None
+        where there is one whose volume is unknown."""
         if any(lesion.volume_ml is None for lesion in self.found):
             return None
         return max((lesion.volume_ml or 0.0 for lesion in self.found), default=0.0)

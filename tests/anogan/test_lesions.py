@@ -56,7 +56,7 @@ def test_the_threshold_itself_is_no_lesion_and_nan_is_none():
     nothing = find_lesions(array, 9.0, AFFINE)
     assert nothing.found == []
     assert not nothing.labels.any()
-    assert nothing.largest_ml == 0
+    assert nothing.largest_ml == find_lesions(array, 9.0).largest_ml == 0
 
 
 def test_corners_connect():
