@@ -108,5 +108,5 @@ def _square(image: np.ndarray, fill: float) -> np.ndarray:
     side = min(SIDE, longest)
     offset: Any = [(n - 1) / 2 - step * (side - 1) / 2 for n in image.shape]
     return affine_transform(
-        image, [step, step], offset, output_shape=(side, side), order=1, cval=fill
+        image, np.diag([step, step]), offset, output_shape=(side, side), order=1, cval=fill
     ).astype(np.float32)
