@@ -28,13 +28,14 @@ class PatchPosterior(Detector):
     Args:
         shape: of one sample, (*size, channels); no side shorter than the patch.
         patch: side of a patch in pixels, 2^k - 1: 7, 15, 31, ...
-        patches: patches cut from a sample each time it is drawn, at uniform places.
+        patches: patches cut from a sample each time it is drawn, at uniform places among those
+            whose centre is above -1: what a mask hides is not what the game is about.
         latent: length of the generator's code z ~ N(0, I).
         width: channels of the finest layer of generator and discriminator.
         adversary: "nonsaturating" or "saturating", whose discriminator is a posterior.
         spectral: spectral normalisation of the discriminator (Miyato 2018).
-        evidence: what the map is of: "posterior", 1 - D, or "log_odds", log(1 + (1 - D) / D),
-            which is -log D. Both are 0 where D is certain of a healthy patch: maps take magnitudes.
+        evidence: what the map is of: "posterior", 1 - D, or "surprise", -log D. Both are 0 where
+            D is certain of a healthy patch: maps take magnitudes.
         chunk: samples in one pass of scoring.
         **game: `term_weights`, `optimizers`, `averages` of `AdversarialModel`.
 
@@ -52,7 +53,7 @@ class PatchPosterior(Detector):
         width: int = 32,
         adversary: Literal["nonsaturating", "saturating"] = "nonsaturating",
         spectral: bool = False,
-        evidence: Literal["posterior", "log_odds"] = "posterior",
+        evidence: Literal["posterior", "surprise"] = "posterior",
         chunk: int = 32,
         **game: Any,
     ):
@@ -62,8 +63,8 @@ class PatchPosterior(Detector):
             raise ValueError(f"a patch of {patch} pixels does not fit into {self.shape[:-1]}")
         if adversary not in ("nonsaturating", "saturating"):
             raise ValueError(f"adversary {adversary!r}: only nonsaturating and saturating have a D")
-        if evidence not in ("posterior", "log_odds"):
-            raise ValueError(f"evidence {evidence!r} is neither posterior nor log_odds")
+        if evidence not in ("posterior", "surprise"):
+            raise ValueError(f"evidence {evidence!r} is neither posterior nor surprise")
         self.patch, self.patches, self.latent, self.width = patch, patches, latent, width
         self.adversary, self.spectral, self.evidence = objective(adversary), spectral, evidence
         self.chunk = chunk
@@ -71,10 +72,9 @@ class PatchPosterior(Detector):
 
     @property
     def noise(self) -> dict[str, Noise]:
-        rank = len(self.shape) - 1
         return {
             "z": Noise("normal", (self.patches, self.latent)),
-            "place": Noise("uniform", (self.patches, rank)),
+            "place": Noise("uniform", (self.patches,)),
         }
 
     def build_networks(self) -> dict:
@@ -104,15 +104,24 @@ class PatchPosterior(Detector):
         """Patches [B · patches, *patch, channels] of samples [B, *size, channels].
 
         Args:
-            place: [B, patches, rank] in [0, 1): of all places at which a patch lies in the sample.
+            place: [B, patches] in [0, 1): of the places at which a patch lies in the sample and its
+                centre is above -1 in any channel, in their order; of all where there are none.
         """
         *size, channels = self.shape
-        rooms = np.array(size) - self.patch + 1
-        corner: Any = ops.cast(ops.floor(place * ops.convert_to_tensor(rooms, "float32")), "int32")
-        # Rounding can give place · room = room.
-        corner = ops.minimum(corner, ops.convert_to_tensor(rooms - 1, "int32"))
+        rooms, half = [side - self.patch + 1 for side in size], self.patch // 2
+        bright: Any = ops.any(ops.greater(x, -1.0), axis=-1)
+        bright = bright[(slice(None), *[slice(half, half + room) for room in rooms])]
+        allowed: Any = ops.reshape(ops.cast(bright, "int32"), (-1, int(np.prod(rooms))))
+        allowed = ops.where(ops.any(allowed > 0, axis=-1, keepdims=True), allowed, 1)
+        counted: Any = ops.cumsum(allowed, axis=-1)
+        count: Any = counted[:, -1:]
+        wanted: Any = ops.cast(ops.floor(place * ops.cast(count, "float32")), "int32")
+        # Rounding can give place · count = count.
+        wanted = ops.minimum(wanted, count - 1)
+        before: Any = ops.cast(counted[:, None] <= wanted[..., None], "int32")
+        corners = np.ravel_multi_index(tuple(np.indices(rooms)), tuple(size)).ravel()
+        first: Any = ops.take(corners.astype("int32"), ops.sum(before, axis=-1))
         strides = np.array([int(np.prod(size[i + 1 :])) for i in range(len(size))])
-        first: Any = ops.sum(corner * ops.convert_to_tensor(strides, "int32"), axis=-1)
         offsets = np.stack(np.meshgrid(*[np.arange(self.patch)] * len(size), indexing="ij"), -1)
         offsets = (offsets @ strides).ravel().astype("int32")
         index = ops.reshape(first[..., None] + offsets, (-1, self.patches * len(offsets), 1))

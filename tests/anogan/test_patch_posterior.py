@@ -30,7 +30,7 @@ def odds_of_patches(model, patches):
 @pytest.mark.parametrize("spectral", [False, True])
 @pytest.mark.parametrize("shape", [(12, 10, 1), (9, 8, 3), (8, 9, 8, 2)])
 def test_the_dense_map_is_a_loop_over_the_patches_around_every_pixel(shape, spectral):
-    model = posterior(shape, spectral=spectral, evidence="log_odds")
+    model = posterior(shape, spectral=spectral, evidence="surprise")
     (x,) = images(1, shape)
     size, half, patches = shape[:-1], 3, []
     for pixel in np.ndindex(*size):
@@ -68,31 +68,47 @@ def test_a_logit_sees_every_pixel_of_its_patch_and_no_other(patch):
 def test_patches_are_cut_where_the_noise_says(shape):
     model = PatchPosterior(shape, **SMALL)
     samples, rank = images(2, shape), len(shape) - 1
-    place = np.random.default_rng(3).uniform(size=(2, 3, rank)).astype("float32")
+    place = np.random.default_rng(3).uniform(size=(2, 3)).astype("float32")
     place[0, 0], place[1, 2] = 0.0, np.nextafter(np.float32(1), np.float32(0))
     found = np.asarray(model.cut(samples, place)).reshape(2, 3, *[7] * rank, shape[-1])
+    corners = list(np.ndindex(*(n - 6 for n in shape[:-1])))
     for b, k in np.ndindex(2, 3):
-        corner = [int(p * (n - 6)) for p, n in zip(place[b, k], shape[:-1], strict=True)]
-        corner = [min(c, n - 7) for c, n in zip(corner, shape[:-1], strict=True)]
+        corner = corners[int(place[b, k] * len(corners))]
         inside = tuple(slice(c, c + 7) for c in corner)
         np.testing.assert_array_equal(found[b, k], samples[b][inside])
 
 
+def corners_of(model, samples):
+    """The first pixels of patches of one sample whose pixels are numbered."""
+    place = np.random.default_rng(0).uniform(size=(1, model.patches)).astype("float32")
+    return np.unique(np.asarray(model.cut(samples, place))[:, 0, 0, 0], return_counts=True)
+
+
 def test_every_place_is_as_likely():
     model = PatchPosterior((9, 8, 1), **{**SMALL, "patches": 600})
-    numbered = np.arange(72, dtype="float32").reshape(1, 9, 8, 1)
-    place = np.random.default_rng(0).uniform(size=(1, 600, 2)).astype("float32")
-    corners = np.asarray(model.cut(numbered, place))[:, 0, 0, 0].astype(int)
-    found, counts = np.unique(corners, return_counts=True)
+    found, counts = corners_of(model, np.arange(72, dtype="float32").reshape(1, 9, 8, 1))
     assert found.tolist() == [0, 1, 8, 9, 16, 17]
     assert counts.min() > 70
+
+
+def test_no_patch_is_cut_about_what_a_mask_hides():
+    model = PatchPosterior((9, 8, 2), **{**SMALL, "patches": 600})
+    numbered = np.arange(72, dtype="float32").reshape(1, 9, 8, 1).repeat(2, -1)
+    # Centres are (3, 3) to (5, 4); one of these is hidden in a single channel only.
+    hidden = numbered.copy()
+    hidden[0, 3, 3], hidden[0, 5, 4], hidden[0, 4, 4, 0] = -1, -1, -1
+    found, counts = corners_of(model, hidden)
+    assert found.tolist() == [1, 8, 9, 16]
+    assert counts.min() > 110
+    nothing = np.full_like(numbered, -1)
+    assert np.asarray(model.cut(nothing, np.full((1, 600), 0.5, "float32"))).max() == -1
 
 
 def test_terms_are_those_of_the_vanilla_game_by_hand():
     model = posterior((8, 8, 1))
     batch = {
         "scan": images(2),
-        "place": np.full((2, 3, 2), 0.6, "float32"),
+        "place": np.full((2, 3), 0.8, "float32"),
         "z": np.random.default_rng(1).normal(size=(2, 3, 4)).astype("float32"),
     }
     fake = np.asarray(model.play(batch))
@@ -107,7 +123,7 @@ def test_terms_are_those_of_the_vanilla_game_by_hand():
     np.testing.assert_allclose(found, -np.log(belief_fake).mean(1), rtol=1e-4)
 
 
-@pytest.mark.parametrize("evidence", ["posterior", "log_odds"])
+@pytest.mark.parametrize("evidence", ["posterior", "surprise"])
 def test_a_discriminator_of_healthy_patches_doubts_what_it_never_saw(draw_chest, evidence):
     """An opacity scores higher than the same picture without it, where it lies."""
 
@@ -140,7 +156,7 @@ def test_settings_that_make_no_patch_posterior_are_refused():
         PatchPosterior((8, 8, 1), patch=8)
     with pytest.raises(ValueError, match="only nonsaturating and saturating have a D"):
         PatchPosterior((16, 16, 1), adversary="hinge")
-    with pytest.raises(ValueError, match="neither posterior nor log_odds"):
+    with pytest.raises(ValueError, match="neither posterior nor surprise"):
         PatchPosterior((16, 16, 1), evidence="odds")
 
 
