@@ -16,8 +16,12 @@ class StandardScores:
     Of the scores' logarithms, where all healthy scores are positive: as residuals and distances
     are, skewed to the right. Scores that can be negative (likelihoods, a critic's values) are
     taken as they are. It rises without end, so that a clearly abnormal scan stands above a
-    slightly abnormal one; ranks among healthy scores end with the highest of them, and what
-    continues them there hangs on the few highest.
+    slightly abnormal one.
+
+    Ranks among healthy scores end with the highest of them. Of a strong and a weak member (made
+    scores, 60 healthy; `tests/anogan/test_standard_scores.py`) the mean of ranks' normal quantiles
+    has an AUROC of 0.90, that of standard scores 0.95. With an exponential tail fitted to the
+    highest tenth of them ranks have 0.95 as well: no better, and with one more thing to fit.
 
     Args:
         healthy: scores of healthy scans, [n].
