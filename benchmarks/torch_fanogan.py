@@ -8,14 +8,12 @@ A process of its own that answers a line of JSON with a line of JSON, and import
 from __future__ import annotations
 
 import copy
-import json
-import sys
-import time
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
+from torch_process import clocked, serve  # pyright: ignore
 
 HALVINGS, BASE = 3, 4  # 32×32 to 4×4
 
@@ -227,8 +225,10 @@ def answer(state: dict, told: dict) -> dict:
     if told["do"] == "build":
         state["model"] = FAnoGAN(told)
         return {"parameters": state["model"].parameters(), "torch": torch.__version__}
-    model = state["model"]
-    began = time.perf_counter(), time.process_time()
+    return clocked(lambda: work(state["model"], told))
+
+
+def work(model: FAnoGAN, told: dict) -> None:
     if told["do"] == "adversarial":
         for _ in range(told["steps"]):
             model.adversarial()
@@ -241,17 +241,7 @@ def answer(state: dict, told: dict) -> dict:
         model.freeze()
         model.encoder.eval()
         model.score(model.samples[: told["images"]])
-    return {
-        "wall": time.perf_counter() - began[0],
-        "processor": time.process_time() - began[1],
-    }
-
-
-def main() -> None:
-    state: dict = {}
-    for line in sys.stdin:
-        print(json.dumps(answer(state, json.loads(line))), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    serve(answer)

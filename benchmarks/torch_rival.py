@@ -15,6 +15,13 @@ from typing import Any, NamedTuple
 
 from benchmarks.harness import Row, rates, ratios, row
 
+_seen: dict[str, str] = {}
+
+
+def versions() -> dict[str, str]:
+    """The libraries of the other process, once it was built."""
+    return _seen
+
 
 class Spent(NamedTuple):
     """Seconds of the clock and seconds of processors."""
@@ -69,6 +76,12 @@ class Rival:
             stdout=subprocess.PIPE,
             text=True,
         )
+
+    def build(self, **what: Any) -> dict[str, Any]:
+        """Have its side built; what it answers, its version of PyTorch noted."""
+        built = self.ask("build", **what)
+        _seen["torch"] = built["torch"]
+        return built
 
     def ask(self, do: str, **what: Any) -> dict[str, Any]:
         assert self.process.stdin is not None

@@ -7,13 +7,10 @@ clock and of processors; `{"do": "save", "file": …}` writes what it computed.
 
 from __future__ import annotations
 
-import json
-import sys
-import time
-
 import numpy as np
 import torch
 from torch.nn import functional
+from torch_process import clocked, serve  # pyright: ignore
 
 
 class Sampling:
@@ -34,6 +31,10 @@ class Sampling:
         return functional.grid_sample(
             self.image, self.grid, mode="bilinear", padding_mode="border", align_corners=True
         )
+
+    def repeat(self, what: str, passes: int) -> None:
+        for _ in range(passes):
+            self.run(what)
 
     def run(self, what: str) -> list:
         self.image.requires_grad_(what == "both")
@@ -62,20 +63,8 @@ def answer(state: dict, told: dict) -> dict:
             image=image,
         )
         return {}
-    began = time.perf_counter(), time.process_time()
-    for _ in range(told["passes"]):
-        sampling.run(told["do"])
-    return {
-        "wall": time.perf_counter() - began[0],
-        "processor": time.process_time() - began[1],
-    }
-
-
-def main() -> None:
-    state: dict = {}
-    for line in sys.stdin:
-        print(json.dumps(answer(state, json.loads(line))), flush=True)
+    return clocked(lambda: sampling.repeat(told["do"], told["passes"]))
 
 
 if __name__ == "__main__":
-    main()
+    serve(answer)

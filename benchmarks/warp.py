@@ -14,6 +14,7 @@ from scipy.ndimage import gaussian_filter
 from benchmarks import trained
 from benchmarks.harness import Result, Row
 from benchmarks.torch_rival import Clock, Rival, Spent, beside, spent
+from benchmarks.torch_rival import versions as versions  # what the results name
 
 QUESTION = "Warping: resampling through a smooth field, beside PyTorch's grid_sample"
 # One volume of a size that brains are registered at, a batch of small ones, and pictures.
@@ -28,11 +29,6 @@ ASKED = {
     "both": "values and both gradients",
 }
 PEAK = 5.0  # voxels that the field moves at most
-_seen: dict[str, str] = {}
-
-
-def versions() -> dict[str, str]:
-    return _seen
 
 
 def measure(quick: bool) -> Result:
@@ -63,7 +59,7 @@ def compare(
     inputs = folder / "inputs.npz"
     np.savez(inputs, image=image, points=points, upstream=upstream)
     rival = Rival("torch_warp.py")
-    _seen["torch"] = rival.ask("build", inputs=str(inputs), threads=threads)["torch"]
+    rival.build(inputs=str(inputs), threads=threads)
     ours = works(image, points, upstream)
     rival.ask("save", file=str(folder / "theirs.npz"))
     check(ours["both"](), folder / "theirs.npz")

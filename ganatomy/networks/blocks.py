@@ -55,18 +55,18 @@ def feature_map(inputs: Any, blocks: list[Any], flat: Any, features: str | int) 
     Raises:
         ValueError: there is no such block or layer.
     """
-    named = {layer.name: layer for layer in keras.Model(inputs, flat).layers}
     if features == "last":
         chosen = flat
     elif isinstance(features, int) and 1 <= features <= len(blocks):
         chosen = blocks[features - 1]
-    elif features in named:
-        chosen = named[str(features)].output
     else:
-        raise ValueError(
-            f'features is "last", a block from 1 to {len(blocks)} or the name of a layer, '
-            f"not {features!r}"
-        )
+        named = {layer.name: layer.output for layer in keras.Model(inputs, flat).layers}
+        if features not in named:
+            raise ValueError(
+                f'features is "last", a block from 1 to {len(blocks)} or the name of a layer, '
+                f"not {features!r}"
+            )
+        chosen = named[str(features)]
     return layers.Activation("linear", dtype="float32", name="features")(chosen)
 
 

@@ -1,0 +1,26 @@
+"""A process with PyTorch: it answers lines of JSON and clocks itself; imports nothing of ours.
+
+The rivals that `benchmarks.torch_rival` starts are scripts of this folder, and find this one in it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+
+def clocked(work: Callable[[], object]) -> dict[str, float]:
+    """Seconds of the clock and of processors that some work takes."""
+    wall, processor = time.perf_counter(), time.process_time()
+    work()
+    return {"wall": time.perf_counter() - wall, "processor": time.process_time() - processor}
+
+
+def serve(answer: Callable[[dict, dict], dict[str, Any]]) -> None:
+    """Answer every line of standard input; the state lasts from one to the next."""
+    state: dict = {}
+    for line in sys.stdin:
+        print(json.dumps(answer(state, json.loads(line))), flush=True)
