@@ -88,6 +88,9 @@ class Postprocessing(BaseModel):
             mask leaves out.
         slices: share of a volume's slices, the highest, whose mean is the volume's score
             (2D models only); 1 is all.
+        smallest_ml: of lesions that are listed and written, where a scan has mm; what is smaller
+            is none.
+        smallest_share: the same for pictures, as a share of their pixels.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -98,6 +101,8 @@ class Postprocessing(BaseModel):
     top: float = Field(default=1.0, gt=0, le=1)
     score: Literal["map", "paper"] = "map"
     slices: float = Field(default=0.1, gt=0, le=1)
+    smallest_ml: float = Field(default=0.1, ge=0)
+    smallest_share: float = Field(default=5e-4, ge=0, le=1)
 
     _usual: tuple[np.ndarray, np.ndarray] | None = None
     _summed: Sums | None = None

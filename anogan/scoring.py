@@ -33,8 +33,6 @@ from ganatomy.run_folder import claim
 from ganatomy.scans import ScanError, write_map, write_mask
 from ganatomy.tables import Table, fingerprint
 
-# What is smaller is no lesion: with mm, and without them as a share of the picture.
-SMALLEST_ML, SMALLEST_SHARE = 0.1, 5e-4
 # The report shows so many of the highest-scored scans.
 SHOWN = 12
 # Bytes of a map's name; a file name may have 255, and a suffix follows.
@@ -155,9 +153,10 @@ def _write_map(scorer: Face, folder: Path, stem: str, result: Result) -> tuple[s
     pixel = scorer.calibration_.pixel_threshold
     lesions = None
     if pixel is not None:
-        few = max(1, round(SMALLEST_SHARE * array.size)) if scan.affine is None else 1
+        ways = scorer.postprocessing_
+        few = max(1, round(ways.smallest_share * array.size)) if scan.affine is None else 1
         lesions = find_lesions(
-            array, pixel, scan.affine, smallest_ml=SMALLEST_ML, smallest_pixels=few
+            array, pixel, scan.affine, smallest_ml=ways.smallest_ml, smallest_pixels=few
         )
     try:
         (folder / "maps").mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,8 @@ import numpy as np
 from ganatomy.scans.resample import along_axes, antialias, weights
 
 SIDE = 128
-HEAD = 200.0  # mm, what the longer side of a head is taken for where a file gives no spacing
+# mm, what the longer side of a body or a head is taken for where a file gives no spacing
+LENGTHS = {"body": 400.0, "brain": 200.0}
 # Brain against its median: bone, air and most fluid are darker, fat on T1 is brighter.
 DARKEST, BRIGHTEST = 0.55, 1.9
 # mm: bridges between brain and scalp are thinner than twice the first; sulci are than the last
@@ -19,7 +20,10 @@ ERODED, DILATED, CLOSED = 5.0, 6.5, 8.0
 
 
 def find_mask(
-    image: np.ndarray, what: Literal["body", "brain"], spacing: tuple[float, ...] | None
+    image: np.ndarray,
+    what: Literal["body", "brain"],
+    spacing: tuple[float, ...] | None,
+    erosion: float = 0.0,
 ) -> np.ndarray:
     """Which pixels show the body or the brain.
 
@@ -38,7 +42,9 @@ def find_mask(
     Args:
         image: `[i, j(, k)]`.
         what: to look for.
-        spacing: mm a pixel along each axis; None where it is unknown.
+        spacing: mm a pixel along each axis; None where it is unknown: what is seen of a body is
+            then taken for 400 mm long, of a head for 200 mm.
+        erosion: mm that are taken off all around; the border of the image takes none.
 
     Returns:
         bool, the shape of the image.
@@ -53,14 +59,18 @@ def find_mask(
     body = _body(small, pitch)
     if not body.any():
         raise ValueError("nothing stands out from the background")
+    if spacing is None:
+        extent = np.array([np.ptp(line) + 1 for line in np.nonzero(body)]) * pitch
+        pitch = pitch * LENGTHS[what] / extent.max()
     found = body
     if what == "brain":
-        if spacing is None:
-            extent = np.array([np.ptp(line) + 1 for line in np.nonzero(body)]) * pitch
-            pitch = pitch * HEAD / extent.max()
         found = _brain(small, body, pitch)
         if not found.any():
             raise ValueError("no tissue is thick enough for a brain")
+    if erosion:
+        found = _eroded(found, erosion, pitch)
+        if not found.any():
+            raise ValueError(f"nothing is left of it but a rim of {erosion:g} mm")
     rows = [
         weights((np.arange(n) + 0.5) / step - 0.5, count)
         for n, step, count in zip(image.shape, steps, small.shape, strict=True)

@@ -47,6 +47,9 @@ class Preprocessing(BaseModel):
         mask: 'body', or 'brain' for MR (see `masks.find_mask` for where it fails): outside, samples
             are -1 and take no part in equalisation or normalisation, and maps are NaN. A 2D model
             takes the slices of which the mask covers a hundredth or more.
+        mask_erosion: mm taken off the mask all around: the mask of a single slice leaves a rim of
+            scalp or skull, which is odder than what is looked for. A picture without spacing
+            counts as in `masks.find_mask`.
         window: values outside are clipped first (HU for CT).
         equalise: clip limit of contrast-limited adaptive histogram equalisation, after shrinking
             the longer side to `working_size`; None for none.
@@ -73,6 +76,7 @@ class Preprocessing(BaseModel):
     voi: bool = False
     bias_field: bool = False
     mask: Literal["body", "brain"] | None = None
+    mask_erosion: float = Field(0.0, ge=0, le=100)
     window: tuple[float, float] | None = None
     equalise: float | None = Field(None, gt=0, le=1)
     working_size: int = Field(224, ge=16, le=2048)
@@ -100,6 +104,8 @@ class Preprocessing(BaseModel):
             raise ValueError("window needs a low end below its high end")
         if self.normalise == "window" and self.window is None:
             raise ValueError("normalise: window needs a window")
+        if self.mask_erosion and self.mask is None:
+            raise ValueError("mask_erosion needs a mask")
         if self.grey and self.channels != 1:
             raise ValueError("grey is for models of one channel")
         return self
@@ -249,7 +255,7 @@ class Preprocessing(BaseModel):
 
         assert self.mask is not None
         try:
-            return find_mask(pixels.mean(axis=-1), self.mask, scan.spacing)
+            return find_mask(pixels.mean(axis=-1), self.mask, scan.spacing, self.mask_erosion)
         except ValueError as error:
             expected = "a scan of a body on a plain background"
             raise ScanError(scan.path, f"shows no {self.mask}: {error}", expected) from error

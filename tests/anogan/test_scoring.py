@@ -372,6 +372,15 @@ def test_the_worklist_has_the_most_abnormal_first_and_those_that_failed_not(
         assert list(stored["names"]) == ["ball.nii.gz"]
 
 
+def test_small_lesions_are_left_out_as_the_model_says(finder, mixed, tmp_path):
+    finder.postprocessing_ = finder.postprocessing_.model_copy(
+        update={"smallest_ml": 1e6, "smallest_share": 1.0}
+    )
+    out = tmp_path / "out"
+    assert score_to(finder, table(mixed), out) == []
+    assert {row["lesions"] for row in rows(out)} == {"0"}
+
+
 def test_lesions_stand_once_after_a_kill(finder, mixed, tmp_path):
     out = tmp_path / "out"
     score_to(finder, table(mixed), out)

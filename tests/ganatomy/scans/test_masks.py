@@ -56,6 +56,32 @@ def test_both_halves_of_a_slice_are_kept_where_the_falx_parts_them():
     assert dice(find_mask(plane, "brain", (3, 3)), brain[:, :, 21]) > 0.95
 
 
+@pytest.mark.parametrize("spacing", [(3, 3, 3), (1, 1, 1)])
+def test_erosion_takes_so_many_mm_off_all_around(spacing):
+    image = np.pad(ball((40, 40, 40), 15).astype(float), 4)
+    whole = find_mask(image, "body", spacing)
+    peeled = find_mask(image, "body", spacing, erosion=2.0 * spacing[0])
+    assert dice(peeled, ball(image.shape, 13)) > 0.95
+    assert whole.sum() > peeled.sum()
+
+
+def test_erosion_of_a_picture_takes_a_head_for_200_mm():
+    image, _ = head()
+    plane = image[:, :, 21]
+    # 41 pixels are 200 mm, so that 15 mm are three of them
+    peeled = find_mask(plane, "brain", None, erosion=15)
+    whole = find_mask(plane, "brain", None)
+    assert np.sqrt(peeled.sum() / np.pi) == pytest.approx(np.sqrt(whole.sum() / np.pi) - 3, abs=1)
+
+
+def test_erosion_that_leaves_nothing_is_told():
+    image, _ = head()
+    with pytest.raises(ValueError, match="nothing is left of it but a rim of 90 mm"):
+        find_mask(image, "brain", (3, 3, 3), erosion=90)
+    with pytest.raises(ValidationError, match="mask_erosion needs a mask"):
+        Preprocessing(mask_erosion=3)
+
+
 def test_a_brain_without_its_skull_is_kept():
     image, brain = head()
     image[~brain] = 0
