@@ -1,0 +1,99 @@
+"""What every registration model is: a game of a fixed and a moving scan that yields a transform."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ganatomy.game import AdversarialModel
+from ganatomy.gradients import compiled
+from registration.transforms import Transform
+
+Tensor = Any
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """What a model says of pairs, on the grid of the network.
+
+    Attributes:
+        transform: what `Aligner.transform` reads: parameters [n, p], or a field
+            [n, *shape, rank] in voxels of the grid, which says of every voxel of the fixed sample
+            where the moving sample is looked up: `moved(x) = moving(x + u(x))`.
+        moved: the moving samples on the fixed ones, [n, *shape, channels].
+        score: how well each pair is aligned as the discriminator sees it, [n]; higher is better.
+    """
+
+    transform: np.ndarray
+    moved: np.ndarray
+    score: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+
+class Aligner(AdversarialModel):
+    """Base of the registration models.
+
+    A batch holds `fixed` and `moving`, [B, *shape, channels] on one grid: each scan is prepared on
+    a grid of the same size and spacing, centred on it, so the network's transform is between the
+    two centres and `transform` adds where the grids lie in mm.
+
+    Where `roles` calls `moving` "independent", any scan is paired with any other. Where it is
+    "joined", a pair is of one patient, and a model may say `grids = {"moving": "fixed"}`: the
+    moving scan is then prepared on the fixed scan's grid in mm, so that what the two headers say
+    of their place holds for the samples. `fixed_labels` and `moving_labels`, whole numbers
+    [B, *shape, 1] on their scan's grid, are in a batch where the table has them.
+    """
+
+    task: ClassVar[str] = "register"
+    roles: ClassVar[dict[str, str]] = {
+        "fixed": "joined",
+        "moving": "independent",
+        "fixed_labels": "fixed",
+        "moving_labels": "moving",
+    }
+
+    def examine(self, fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What `Alignment` holds, of pairs [B, *shape, channels], each by itself; in the graph."""
+        raise NotImplementedError
+
+    def align(self, fixed: np.ndarray, moving: np.ndarray) -> Alignment:
+        """Align pairs one by one, so that none depends on the others.
+
+        Args:
+            fixed: samples [n, *shape, channels].
+            moving: the same.
+
+        Raises:
+            ValueError: no pairs, or shapes that are not the model's.
+        """
+        fixed, moving = np.asarray(fixed, np.float32), np.asarray(moving, np.float32)
+        if fixed.shape != moving.shape or not len(fixed):
+            raise ValueError(
+                f"fixed has shape {fixed.shape}, moving {moving.shape}; expected one or more pairs "
+                "of one shape"
+            )
+        if "_examine" not in vars(self):
+            object.__setattr__(self, "_examine", compiled(self.examine))
+        found = [
+            [np.asarray(part) for part in self._examine(f[None], m[None])]
+            for f, m in zip(fixed, moving, strict=True)
+        ]
+        return Alignment(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+
+    def transform(
+        self, alignment: Alignment, index: int, fixed_grid: np.ndarray, moving_grid: np.ndarray
+    ) -> Transform:
+        """The transform of one pair, of the fixed scan's points to the moving scan's, in mm.
+
+        Args:
+            alignment: of `align`.
+            index: which pair.
+            fixed_grid: [rank + 1, rank + 1], voxel of the fixed sample's grid to mm (RAS; to
+                pixels of the picture in 2D): the scan's affine times the sample's placement in it.
+            moving_grid: the same of the moving sample.
+        """
+        raise NotImplementedError
