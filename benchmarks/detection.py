@@ -14,6 +14,7 @@ import os
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +68,22 @@ def main() -> None:
     write_page(found)
 
 
-def one(task: Task, detector: str, seed: int, work: Path, rows: Mapping[str, Any], now: str) -> Any:
-    """The row of a detector: measures, minutes, speed, and the commits that it was made at."""
+@dataclass(frozen=True)
+class Plan:
+    """A training: of which preset, on what, into which folder."""
+
+    preset: Any
+    train: Any
+    test: Any
+    seed: int
+    key: str
+    out: Path
+
+
+def planned(task: Task, detector: str, seed: int, work: Path) -> Plan:
+    """A detector's training by a task; its folder below `work` is named after all that decides."""
     from ganatomy import registry
     from ganatomy.tables import read_labelled_table
-    from ganatomy.training import fit
 
     preset = registry.preset(detector).set(task.settings)
     if preset.training.steps:
@@ -85,18 +97,31 @@ def one(task: Task, detector: str, seed: int, work: Path, rows: Mapping[str, Any
     recipes = [one.recipe() for one in (preset, *members.values())]
     text = json.dumps([recipes, seed, train.names, test.names], sort_keys=True)
     key = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return Plan(preset, train, test, seed, key, work / f"{detector}-{seed}-{key}")
+
+
+def one(task: Task, detector: str, seed: int, work: Path, rows: Mapping[str, Any], now: str) -> Any:
+    """The row of a detector: measures, minutes, speed, and the commits that it was made at."""
+    plan = planned(task, detector, seed, work)
     old = rows.get(f"{detector}/{seed}", {})
-    if old.get("key") == key:
+    if old.get("key") == plan.key:
         return old
-    out = work / f"{detector}-{seed}-{key}"
     print(f"{task.name}: {detector}, seed {seed}", flush=True)
-    trained = out.with_name(f"{out.name}.commit")
+    made = {"trained": trained(plan, now), "measured": now}
+    return {"key": plan.key, "commit": made, **measured(plan.out, plan.test)}
+
+
+def trained(plan: Plan, now: str) -> str | None:
+    """Train as planned, unless that was done; at which commit it was, where that is known."""
+    from ganatomy.training import fit
+
+    out = plan.out
+    at = out.with_name(f"{out.name}.commit")
     if not (out / "config.json").exists():
         out.parent.mkdir(parents=True, exist_ok=True)
-        trained.write_text(now)
-        fit(preset, train, out, seed=seed, resume=out.exists())
-    made = {"trained": trained.read_text() if trained.exists() else None, "measured": now}
-    return {"key": key, "commit": made, **measured(out, test)}
+        at.write_text(now)
+        fit(plan.preset, plan.train, out, seed=plan.seed, resume=out.exists())
+    return at.read_text() if at.exists() else None
 
 
 def measured(out: Path, test: Any) -> dict[str, Any]:
