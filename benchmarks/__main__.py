@@ -21,6 +21,7 @@ NAMES = (
     "serving",
     "archive",
     "recalibration",
+    "choosing",
 )
 
 

@@ -46,7 +46,7 @@ def chest(root: Path, folder: Path) -> Task:
     """Kermany 2018: 1,147 healthy radiographs; 194 healthy and 250 with pneumonia of others."""
     source = root / "chest-xray"
     rows = [
-        (path, int(path.parent.name != "normal"), _patient(path), _kind(path))
+        (path, int(path.parent.name != "normal"), patient_of(path), _kind(path))
         for path in sorted((source / "validation").glob("*/*.jpeg"))
     ]
     healthy = sorted((source / "train" / "normal").glob("*.jpeg"))
@@ -54,7 +54,7 @@ def chest(root: Path, folder: Path) -> Task:
         "Chest radiographs",
         "Kermany 2018: trained on healthy radiographs of children, measured on healthy ones and "
         "on pneumonia, of other patients; intervals over patients.",
-        _write(folder / "train.csv", [(p, 0, _patient(p), "normal") for p in healthy]),
+        _write(folder / "train.csv", [(p, 0, patient_of(p), "normal") for p in healthy]),
         _write(folder / "test.csv", rows),
     )
 
@@ -89,7 +89,7 @@ def planted_ct(root: Path, folder: Path) -> Task:
     from PIL import Image
 
     files = sorted((root / "mednist" / "ChestCT").glob("*.jpeg"))[:700]
-    images = {file: _grey(file) for file in files}
+    images = {file: read_grey(file) for file in files}
 
     def write(file: Path, array: np.ndarray, out: Path) -> Path:
         scan = out.with_suffix(".png")
@@ -220,7 +220,7 @@ def _planted(
             continue
         kind = KINDS[(number // 2) % len(KINDS)]
         size = draw.uniform(*sizes) * (1 if unit == "mm" else min(image.shape))
-        donor = _padded(images[files[draw.integers(held, len(files))]], image.shape)
+        donor = padded(images[files[draw.integers(held, len(files))]], image.shape)
         lesion = plant_lesion(
             image, kind, size, number, within=inside(image), strength=1.0,
             donor=donor if kind == "foreign" else None,
@@ -267,7 +267,7 @@ def tasks(root: Path, folder: Path, names: Iterable[str]) -> dict[str, Task]:
     return found
 
 
-def _patient(path: Path) -> str:
+def patient_of(path: Path) -> str:
     match = PATIENT.match(path.name)
     if match is None:
         raise ValueError(f"{path}: not a name of Kermany 2018")
@@ -286,13 +286,13 @@ def inside(image: np.ndarray) -> np.ndarray:
     return np.asarray(binary_fill_holes(apart > 0.1 * np.percentile(apart, 99)))
 
 
-def _padded(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def padded(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """An image cut or repeated at its borders to a shape."""
     image = image[tuple(slice(n) for n in shape)]
     return np.pad(image, [(0, n - m) for n, m in zip(shape, image.shape, strict=True)], "edge")
 
 
-def _grey(file: Path) -> np.ndarray:
+def read_grey(file: Path) -> np.ndarray:
     from PIL import Image
 
     with Image.open(file) as picture:
