@@ -1,0 +1,12 @@
+"""Losses beside the adversarial ones: pure functions of arrays, lower is better.
+
+A package where architecture.md planned one file: one idea a file.
+
+Arrays are [B, *grid, C] in two or three dimensions; a result is [B], one value a sample, in
+float32 (float64 where the arrays are). The average over the batch and the weight are the game's
+business.
+"""
+
+from ganatomy.losses.correlation import ncc
+
+__all__ = ["ncc"]
