@@ -83,9 +83,8 @@ def measure(quick: bool) -> Result:
     for name, (settings, ways) in both.items():
         fitted = Fitted(split, settings)
         for kind, copies in split.planted.items():
-            rows += [
-                fitted.told(f"{name}: {kind}, {how}", one, ways) for how, one in copies.items()
-            ]
+            for how, pair in copies.items():
+                rows.append(fitted.told(f"{name}: {kind}, {how}", pair, ways))
         rows.append(fitted.told(f"{name}: pneumonia of other patients", pneumonia, ways))
     for kind, found in tried.items():
         rows += [row(f"{kind}: {words(one)}", "AUROC", [v], "best map") for v, one, _ in found]
@@ -96,8 +95,8 @@ def measure(quick: bool) -> Result:
             + " ".join(f"{name}: {words(a)}; {words(b)}." for name, (a, b) in both.items()),
             f"Fitted on {len(split.fitted)} healthy radiographs of children, the healthy map on "
             f"{len(split.mapped)} of other patients, chosen on {split.count} of others still, each "
-            "without and with something planted, both as they are and moved and exposed otherwise; "
-            "the mean of the two areas decides, one setting after another. Lesions: one, lighter or "
+            "without and with something planted, as they are and moved and exposed otherwise; the "
+            "mean of the two areas decides, one setting after another. Lesions: one, lighter or "
             "darker, of another texture, deformed or foreign, 12 to 30 % of the shorter side. "
             "Opacities: one to three soft clouds in the lungs, up to two thirds of the side wide. "
             "Labels had no part in a choice. Intervals over patients.",
@@ -169,7 +168,7 @@ def clouded(image: np.ndarray, draw: np.random.Generator) -> np.ndarray:
         centre = lungs[draw.integers(len(lungs))]
         width = draw.uniform(*WIDTHS, 2) * SIDE
         away = ((rows - centre[0]) / width[0]) ** 2 + ((columns - centre[1]) / width[1]) ** 2
-        share = draw.uniform(*DENSITY) * np.exp(-away / 2)
+        share = draw.uniform(*DENSITY) * np.exp(-away / 2) * body
         image = image + share * np.maximum(tissue - image, 0)
     return image.astype(np.float32)
 
@@ -205,9 +204,8 @@ class Fitted:
         """AUROC of what is planted, the mean of copies as they are and moved."""
         from sklearn.metrics import roc_auc_score
 
-        found = [
-            roc_auc_score(*self.judged(pair, ways)) for pair in self.split.planted[kind].values()
-        ]
+        copies = self.split.planted[kind].values()
+        found = [roc_auc_score(*self.judged(pair, ways)) for pair in copies]
         return float(np.mean(found))
 
     def judged(self, pair: Pair, ways: Settings) -> tuple[np.ndarray, np.ndarray]:
