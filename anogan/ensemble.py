@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +14,7 @@ from anogan.calibration import Calibration, look
 from anogan.detector import Findings
 from anogan.face import Face
 from anogan.finishing import control_presets, healthy_judgements, trained_control
-from anogan.result import ABSENT, Result
+from anogan.result import ABSENT, Result, in_groups
 from anogan.scorer import AnomalyScorer
 from anogan.shortcuts import marks
 from anogan.standard_scores import StandardScores, left_out
@@ -38,7 +37,7 @@ class Members:
 
     @property
     def chunk(self) -> int:
-        """Scans that are told of at a time."""
+        """Samples that are told of at a time."""
         return next(iter(self.scorers.values())).artifact_.model.chunk
 
 
@@ -105,8 +104,7 @@ class Ensemble(Face):
         """One `Result` a scan, in order, as they come; read once for all members."""
         chunk = self.artifact_.model.chunk
         first, *_ = self.members_.values()
-        stream = first.results(X)
-        while group := list(islice(stream, chunk)):
+        for group in in_groups(first.results(X), chunk):
             yield from self._of_all(group, first)
 
     def again(self, results: Sequence[Result], other: Face) -> list[Result]:

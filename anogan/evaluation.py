@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ from anogan.examples import Examples
 from anogan.extremes import Extremes
 from anogan.face import Face
 from anogan.pixel_evaluation import PixelEvaluation
-from anogan.result import Result
+from anogan.result import Result, in_groups
 from anogan.shortcuts import marks, shortcuts
 from anogan.volume_pictures import AMONG, slices_of_volume, write_volumes
 from ganatomy.artifacts import write_whole
@@ -80,7 +79,7 @@ def evaluate(
     pictures, volumes = Examples(), Extremes(AMONG, slices_of_volume)
     results = scorer.results(table.first)
     done = 0
-    for group in _groups(results, scorer.artifact_.model.chunk):
+    for group in in_groups(results, scorer.artifact_.model.chunk):
         good = [r for r in group if r.error is None]
         beside = [{"": result} for result in good]
         for name, control in scorer.controls_.items():
@@ -268,8 +267,3 @@ def by_group(frame: pd.DataFrame, groups: pd.DataFrame) -> dict[str, list[dict[s
         if records:
             found[f"auroc_by_{column}"] = records
     return found
-
-
-def _groups(results: Iterator[Result], size: int) -> Iterator[list[Result]]:
-    while group := list(islice(results, size)):
-        yield group

@@ -71,7 +71,7 @@ def _stacked(pictures: list[np.ndarray], fill: float) -> np.ndarray:
 
 
 def picture(result: Result) -> dict[str, np.ndarray]:
-    """A result as flat pictures; of a volume, the slice that scores highest.
+    """A result as flat pictures; of a scan with several samples, the one that scores highest.
 
     `input` and `map` are on the scan's own grid, fitted into a square of `SIDE`; `seen`,
     `reconstruction` and `residual` are on the model's.

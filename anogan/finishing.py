@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -90,7 +91,8 @@ def calibrated(
     found, whose, looks, marked, places = [], [], [], [], []
     for own, (item, findings) in zip(holdout.whose, scorer.examined(holdout.first), strict=True):
         if findings is not None:
-            found.append(findings)
+            # What a score is made of; pictures of all held-out scans would fill the memory.
+            found.append(findings._replace(reconstruction=None))
             whose.append(own)
             looks.append(look(item.scan, item.prepared))
             marked.append(marks(item.scan))
@@ -132,14 +134,15 @@ def healthy_judgements(
 
     Reference: Barber et al. 2021, section 1 (the jackknife; here the map alone is fitted anew).
     """
-    post.fit(np.concatenate([findings.residual for findings in found]))
+    # Of tiles a second copy would be too much.
+    post.fit(chain.from_iterable(findings.residual for findings in found))
     own = {patient: [] for patient in whose}
     for patient, findings in zip(whose, found, strict=True):
         own[patient].append(findings.residual)
     last, others = None, post
     for patient, findings in zip(whose, found, strict=True):
         if patient != last:  # a table mostly has a patient's scans one after another
-            last, others = patient, post.without(np.concatenate(own[patient]))
+            last, others = patient, post.without(chain.from_iterable(own[patient]))
         maps, _, score = others.judge(findings)
         yield maps, score
 

@@ -12,6 +12,8 @@ from anogan.detector import Detector, Findings
 from ganatomy.game import Stage
 
 Tensor = Any
+# Values of samples that are fitted on; where there are more, those of some samples drawn of all.
+MOST = 2**23
 
 
 class Linear(Detector):
@@ -47,9 +49,13 @@ class Linear(Detector):
         return []
 
     def solve(self, samples: np.ndarray) -> None:
-        """Fit on healthy samples [n, *size, channels], n > components."""
+        """Fit on healthy samples [n, *size, channels], n > components; of very many on some."""
         from sklearn.decomposition import PCA
 
+        most = max(self.components + 1, MOST // int(np.prod(self.shape)))
+        if len(samples) > most:
+            chosen = np.random.default_rng(0).choice(len(samples), most, replace=False)
+            samples = samples[np.sort(chosen)]
         flat = np.asarray(samples, np.float32).reshape(len(samples), -1)
         if len(flat) <= self.components:
             raise ValueError(f"{len(flat)} samples are too few for {self.components} components")

@@ -6,7 +6,7 @@ that do not quite match average out under a blur of the signed residual, an opac
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -31,17 +31,19 @@ class Sums(NamedTuple):
     squares: np.ndarray
 
     @classmethod
-    def of(cls, residuals: np.ndarray, blur: Callable[[np.ndarray], np.ndarray]) -> Sums:
-        """Of residuals [n, *size], blurred one at a time: the archive may be large."""
-        counts, values, squares = (np.zeros(residuals.shape[1:]) for _ in range(3))
-        for residual in residuals:
+    def of(cls, residuals: Iterable[np.ndarray], blur: Callable[[np.ndarray], np.ndarray]) -> Sums:
+        """Of residuals [*size], blurred one at a time: the archive may be large."""
+        number, counts, values, squares = 0, np.zeros(()), np.zeros(()), np.zeros(())
+        for number, residual in enumerate(residuals, 1):
+            if number == 1:
+                counts, values, squares = (np.zeros(residual.shape) for _ in range(3))
             blurred = blur(residual)
             known = np.isfinite(blurred)
             value = np.where(known, blurred, 0).astype(np.float64)
             counts += known
             values += value
             squares += np.square(value)
-        return cls(len(residuals), counts, values, squares)
+        return cls(number, counts, values, squares)
 
     def without(self, other: Sums) -> Sums:
         """The sums of the others; `other` is of some of the same residuals."""
@@ -51,6 +53,11 @@ class Sums(NamedTuple):
             self.values - other.values,
             self.squares - other.squares,
         )
+
+    def pooled(self) -> Sums:
+        """The same of all pixels together, of which every one that is known counts."""
+        counts, values, squares = (np.array(each.sum()) for each in self[1:])
+        return Sums(max(int(counts), 1), counts, values, squares)
 
     def usual(self, centre: bool) -> tuple[np.ndarray, np.ndarray]:
         """Mean, or 0, and root mean square distance from it, at each pixel, [*size]."""
@@ -66,7 +73,7 @@ class Sums(NamedTuple):
         deviation: np.ndarray = np.sqrt(variance)
         # Where healthy scans never differ (padding, air) a tiny residual is not an anomaly.
         floor = 0.1 * np.median(deviation) + 1e-6
-        return mean.astype(np.float32), np.maximum(deviation, floor).astype(np.float32)
+        return np.asarray(mean, np.float32), np.maximum(deviation, floor, dtype=np.float32)
 
 
 class Postprocessing(BaseModel):
@@ -75,19 +82,21 @@ class Postprocessing(BaseModel):
     The map is |blur(x − x̂) − m| / d, with m and d the mean and the deviation from it of the
     blurred residual of held-out healthy scans at each pixel; the score is the mean of its highest
     `top` share inside the border. Where a residual is NaN, outside a mask, so is the map, and
-    neither blur, m, d nor score knows of it.
+    neither blur, m, d nor score knows of it. All of this is of a sample: of a tile where a scan is
+    cut into tiles, which then need `pooled`, as a pixel of a tile is no place in the body.
 
     Attributes:
         smooth: standard deviation of the Gaussian blur, as a fraction of the shorter side; 0: none.
         healthy_map: measure by what healthy scans show at each pixel, m and d.
         centre: take m away, so that what a model gets wrong of everyone is no finding; False
             leaves m at 0, for a residual that is no difference but says itself how odd a pixel is.
+        pooled: have one m and one d for all pixels, in place of one at each.
         border: share of every side left out of the score.
         top: share of the pixels, the highest, whose mean is the score; 1 is all.
         score: "map", or "paper" for the score of the method's paper, of the whole sample whatever a
             mask leaves out.
-        slices: share of a volume's slices, the highest, whose mean is the volume's score
-            (2D models only); 1 is all.
+        slices: share of a scan's samples, the highest, whose mean is the scan's score, where it has
+            several: the slices of a volume under a 2D model, tiles; 1 is all.
         smallest_ml: of lesions that are listed and written, where a scan has mm; what is smaller
             is none.
         smallest_share: the same for pictures, as a share of their pixels.
@@ -97,6 +106,7 @@ class Postprocessing(BaseModel):
     smooth: float = Field(default=1 / 16, ge=0, le=0.5)
     healthy_map: bool = True
     centre: bool = True
+    pooled: bool = False
     border: float = Field(default=0.0, ge=0, lt=0.5)
     top: float = Field(default=1.0, gt=0, le=1)
     score: Literal["map", "paper"] = "map"
@@ -107,14 +117,14 @@ class Postprocessing(BaseModel):
     _usual: tuple[np.ndarray, np.ndarray] | None = None
     _summed: Sums | None = None
 
-    def fit(self, residuals: np.ndarray) -> Postprocessing:
-        """Learn the healthy map from residuals [n, *size] of held-out healthy scans."""
+    def fit(self, residuals: Iterable[np.ndarray]) -> Postprocessing:
+        """Learn the healthy map from residuals [*size] of held-out healthy scans."""
         if self.healthy_map:
             self._summed = Sums.of(residuals, self._blur)
-            self._usual = self._summed.usual(self.centre)
+            self._usual = self._told(self._summed)
         return self
 
-    def without(self, residuals: np.ndarray) -> Postprocessing:
+    def without(self, residuals: Iterable[np.ndarray]) -> Postprocessing:
         """The same, with a healthy map that has not seen these of the residuals it was fitted on.
 
         Raises:
@@ -122,10 +132,10 @@ class Postprocessing(BaseModel):
         """
         other = self.model_copy()
         if self.healthy_map:
-            if self._summed is None or self._summed.number <= len(residuals):
-                raise WrongUse("a healthy map needs scans of two or more healthy patients")
             own = Sums.of(residuals, self._blur)
-            other._usual = self._summed.without(own).usual(self.centre)
+            if self._summed is None or self._summed.number <= own.number:
+                raise WrongUse("a healthy map needs scans of two or more healthy patients")
+            other._usual = self._told(self._summed.without(own))
         return other
 
     def maps(self, residuals: np.ndarray) -> np.ndarray:
@@ -151,7 +161,8 @@ class Postprocessing(BaseModel):
     def judge(self, findings: Findings) -> tuple[np.ndarray, np.ndarray, float]:
         """A scan's maps [n, *size], the scores of its samples [n], and its own score.
 
-        A volume under a 2D model has a sample a slice; its score is the mean of the highest share.
+        A volume under a 2D model has a sample a slice, a scan cut into tiles one a tile; the score
+        is the mean of the highest share.
         """
         maps = self.maps(findings.residual)
         scores = findings.paper_score if self.score == "paper" else self.scores(maps)
@@ -168,6 +179,9 @@ class Postprocessing(BaseModel):
     def load_state(self, state: dict[str, np.ndarray]) -> Postprocessing:
         self._usual = tuple(state[name] for name in STATE) if state else None  # pyright: ignore
         return self
+
+    def _told(self, sums: Sums) -> tuple[np.ndarray, np.ndarray]:
+        return (sums.pooled() if self.pooled else sums).usual(self.centre)
 
     def _blur(self, residual: np.ndarray) -> np.ndarray:
         sigma = self.smooth * min(residual.shape)

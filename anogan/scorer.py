@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -41,9 +41,8 @@ class AnomalyScorer(Face):
         >>> scorer.fit(healthy_scans_of_this_site).predict(scans)
     """
 
-    # The settings a preset's `postprocessing` takes, and what refuses others by pydantic's error.
+    # The settings a preset's `postprocessing` takes.
     settings: ClassVar[tuple[str, ...]] = tuple(Postprocessing.model_fields)
-    check_settings: ClassVar[Any] = Postprocessing.model_validate
 
     @property
     def artifact_(self) -> Artifact:
@@ -76,7 +75,7 @@ class AnomalyScorer(Face):
         samples = 0
         for item in self._decoded(X):
             waiting.append(item)
-            samples += len(item.prepared.samples) if item.error is None else 0
+            samples += len(item.prepared) if item.error is None else 0
             if samples >= chunk or len(waiting) >= 2 * chunk:
                 yield from self._examine(waiting)
                 waiting, samples = [], 0
@@ -115,13 +114,17 @@ class AnomalyScorer(Face):
 
     def _examine(self, items: list[Decoded]) -> Iterator[tuple[Decoded, Findings | None]]:
         readable = [item.prepared.samples for item in items if item.error is None]
-        findings = self.artifact_.model.inspect(np.concatenate(readable)) if readable else ()
+        findings = ()
+        if readable:
+            # Of one scan nothing is copied: its tiles may be many.
+            samples = readable[0] if len(readable) == 1 else np.concatenate(readable)
+            findings = self.artifact_.model.inspect(samples)
         begin = 0
         for item in items:
             if item.error is not None:
                 yield item, None
                 continue
-            own = slice(begin, begin + len(item.prepared.samples))
+            own = slice(begin, begin + len(item.prepared))
             begin = own.stop
             said = Findings(*(value[own] for value in findings))
             yield item, said.within(item.prepared.mask)
@@ -196,6 +199,21 @@ class AnomalyScorer(Face):
         return self.from_training(
             other, self.preprocessing_, training, holdout, fpr, controls=False
         )
+
+    @staticmethod
+    def check_settings(settings: Mapping[str, Any], preprocessing: Preprocessing) -> None:
+        """Refuse settings of the postprocessing that do not fit.
+
+        Raises:
+            pydantic.ValidationError: which.
+            WrongUse: a healthy map at each pixel of tiles.
+        """
+        post = Postprocessing.model_validate(settings)
+        if preprocessing.overlap is not None and post.healthy_map and not post.pooled:
+            raise WrongUse(
+                "postprocessing.pooled: tiles (overlap) show no place in the body at the same "
+                "pixel, and have one mean and deviation for all: --set pooled=true"
+            )
 
     @staticmethod
     def check_member(preset: Preset) -> None:

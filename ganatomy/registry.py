@@ -279,7 +279,9 @@ def preset(name: str) -> Preset:
 
 
 # What members must have in common, so that one scan is read, sliced and asked for once.
-ALIKE = ("rank", "channels", "voi", "orientation", "plane")
+ALIKE = ("rank", "channels", "voi", "orientation", "plane", "overlap")
+# And what tiles lie by, so that all members have the same.
+TILED = ("size", "spacing", "margin", "slices", "mask", "bias_field")
 
 
 def members(ensemble: Preset) -> dict[str, Preset]:
@@ -305,7 +307,8 @@ def members(ensemble: Preset) -> dict[str, Preset]:
         except ValidationError as error:
             line = error.errors()[0]["msg"]
             raise PresetError(f"{member.name}: preprocessing: {line}") from error
-        kinds[member.name] = {name: getattr(seen, name) for name in ALIKE} | {
+        alike = ALIKE if seen.overlap is None else (*ALIKE, *TILED)
+        kinds[member.name] = {name: getattr(seen, name) for name in alike} | {
             "task": own.task,
             "roles": dict(roles_of(own)),
         }

@@ -28,7 +28,7 @@ def check_settings(preset: Preset, replicas: int = 1) -> None:
     if preprocessing.rank != preset.rank:
         raise PresetError(f"{preset.name}: preprocessing.rank is not the preset's")
     with _named(preset, "postprocessing"):
-        registry.face(preset.task).check_settings(preset.postprocessing)
+        registry.face(preset.task).check_settings(preset.postprocessing, preprocessing)
     with _named(preset, "training.augment"):
         augment = Augment(**preset.training.augment)
     if preset.rank == 3 and augment.moves:

@@ -11,6 +11,7 @@ import numpy as np
 from ganatomy.scans.errors import ScanError
 from ganatomy.scans.field import Field
 from ganatomy.scans.scan import Scan
+from ganatomy.scans.tiles import count
 
 if TYPE_CHECKING:
     from ganatomy.scans.preprocessing import Preprocessing
@@ -22,6 +23,8 @@ DISPLAY = {"axial": "PLS", "coronal": "ILA", "sagittal": "IPR"}
 PLANES = ("sagittal", "coronal", "axial")  # across each axis of RAS
 SLICED = {plane: axis for axis, plane in enumerate(PLANES)}
 LEAST = 0.01  # share of a slice that a mask covers where the slice is worth looking at
+ROUNDING = 1e-6  # of a spacing that divides a side
+MOST = 2**28  # values of all tiles of a scan, 1 GiB
 WORLD_AXIS = {"L": 0, "R": 0, "P": 1, "A": 1, "I": 2, "S": 2}
 
 
@@ -53,11 +56,16 @@ def field_of(scan: Scan, settings: Preprocessing) -> Field:
         if spacing is None:
             raise ScanError(scan.path, "gives no spacing in mm", "DICOM or NIfTI with positions")
         scale = np.array(settings.spacing) / pitch
+    elif settings.overlap is not None:
+        scale = np.ones(rank)
     elif settings.framing == "stretch":
         scale = extents / size
     else:
         needed = extents * pitch / size
         scale = (needed.max() if settings.framing == "fit" else needed.min()) / pitch
+    if settings.overlap is not None:
+        size = np.maximum(size, np.ceil(extents / scale - ROUNDING).astype(int))
+        _check_tiles(size.tolist(), len(slices[1]) if slices else 1, settings, scan.path)
     scale = scale * signs
     centre = np.array([(low + high - 1) / 2 for low, high in bounds])
     offset = centre - scale * (size - 1) / 2
@@ -65,11 +73,23 @@ def field_of(scan: Scan, settings: Preprocessing) -> Field:
         tuple(axes),
         tuple(map(float, scale)),
         tuple(map(float, offset)),
-        settings.size,
+        tuple(size.tolist()),
         scan.shape,
         bounds,
         slices,
     )
+
+
+def _check_tiles(grid: list[int], slices: int, settings: Preprocessing, name: str) -> None:
+    """Refuse a scan whose tiles would fill the memory."""
+    assert settings.overlap is not None
+    tile = math.prod(settings.size) * settings.channels
+    spots = 1
+    for side, length in zip(grid, settings.size, strict=True):
+        spots *= count(side, length, settings.overlap)
+    if spots * slices * tile > MOST:
+        problem = f"is cut into {spots * slices} tiles of {tile} values, more than {MOST} in all"
+        raise ScanError(name, problem, "a larger spacing or a smaller overlap")
 
 
 def showing(field: Field, mask: np.ndarray, name: str) -> Field:

@@ -12,6 +12,7 @@ from ganatomy.scans.intensity import equalise, normalise, resolve_channels
 from ganatomy.scans.prepared import Prepared
 from ganatomy.scans.scan import Scan
 from ganatomy.scans.threads import one_thread
+from ganatomy.scans.tiles import Tiles
 
 
 class Preprocessing(BaseModel):
@@ -38,6 +39,12 @@ class Preprocessing(BaseModel):
             the first to the second; the others are not seen.
         spacing: mm a model pixel, one number an axis; the grid is then centred on the scan,
             cut or filled, and `framing` does not apply. None: `framing` decides.
+        overlap: cut the scan, or each slice, into tiles of `size` of which neighbours share at
+            least this fraction of a side, above 0 and up to 0.75. All of the scan is seen at
+            `spacing`, or without one at its own pixels, and normalised before it is cut. Each tile
+            is a sample, as a slice is, and maps of tiles are blended without a seam. With a mask,
+            tiles of which it covers a tenth are taken, and what else shows the rest of it. None:
+            not cut.
         voi: read DICOM files as they ask to be displayed, through their own first VOI table or
             window, each slice through its own; files without one, and other formats, as they
             are. Values are then shades, no longer HU, also for `window`. Reading comes before
@@ -73,6 +80,7 @@ class Preprocessing(BaseModel):
     plane: Literal["axial", "coronal", "sagittal"] = "axial"
     slices: tuple[float, float] | None = None
     spacing: tuple[float, ...] | None = None
+    overlap: float | None = Field(None, gt=0, le=0.75)
     voi: bool = False
     bias_field: bool = False
     mask: Literal["body", "brain"] | None = None
@@ -106,6 +114,8 @@ class Preprocessing(BaseModel):
             raise ValueError("normalise: window needs a window")
         if self.mask_erosion and self.mask is None:
             raise ValueError("mask_erosion needs a mask")
+        if self.overlap is not None and self.align:
+            raise ValueError("align moves a whole scan to fit the model; with overlap leave it out")
         if self.grey and self.channels != 1:
             raise ValueError("grey is for models of one channel")
         return self
@@ -178,11 +188,16 @@ class Preprocessing(BaseModel):
         with one_thread():
             samples, mask, field, render = self._prepare(scan)
             if not self.align or template is None:
-                return Prepared(samples, field, None, mask)
+                return Prepared(samples, field, None, mask, self._tiles(samples, mask))
             found = alignment.align(alignment.search_image(self._view(samples)), template)
             field = field.aligned(found)
             samples, mask = render(field)
             return Prepared(samples, field, found.astype(np.float32), mask)
+
+    def _tiles(self, samples: np.ndarray, mask: np.ndarray | None) -> Tiles | None:
+        if self.overlap is None:
+            return None
+        return Tiles.over(samples.shape[:-1], self.size, self.overlap, mask)
 
     def _set_template(self, template: np.ndarray) -> None:
         self._template = template
@@ -214,7 +229,8 @@ class Preprocessing(BaseModel):
             image = equalise(image, self.rank, self.working_size, self.equalise)
             window = (0.0, 1.0)
         shrunk = [before / after for before, after in zip(shape, image.shape, strict=False)]
-        filled = self.framing == "fit" or self.spacing is not None
+        gridded = self.spacing is not None or self.overlap is not None
+        filled = gridded or self.framing == "fit"
 
         def render(field: framing.Field) -> tuple[np.ndarray, np.ndarray | None]:
             samples = field.sample(image, shrunk)
