@@ -1,0 +1,117 @@
+"""Transforms that are known because they were made here, to measure and to calibrate with."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from ganatomy.scans import Scan
+from registration.deformations import Displacement
+from registration.registration import grid_of
+from registration.transforms import Affine, Transform, moved
+
+Kind = Literal["rigid", "smooth"]
+
+ANGLE, SHIFT = 15.0, 20.0  # degrees and mm along each axis
+BENT = 8.0  # mm that a smooth deformation moves the scan by on average, at most
+COARSE = 4  # points an axis between which a smooth deformation is a spline
+POINTS = 500  # over which an error is the mean
+
+
+def rigid(scan: Scan, seed: int, index: int) -> Transform:
+    """Turned by up to 15° and shifted by up to 20 mm about each axis of the scan's middle.
+
+    Args:
+        scan: that is to be moved.
+        seed: of the draw.
+        index: which of the draws.
+    """
+    draw, rank = np.random.default_rng([seed, index]), scan.rank
+    angles = np.deg2rad(draw.uniform(-ANGLE, ANGLE, 3 if rank == 3 else 1))
+    return Affine.rigid([*angles, *draw.uniform(-SHIFT, SHIFT, rank)], middle_of(scan).tolist())
+
+
+def bent(scan: Scan, seed: int, index: int, most: float = BENT) -> Transform:
+    """A smooth deformation without folds, by up to 8 mm on average.
+
+    Args:
+        scan: that is to be moved.
+        seed: of the draw.
+        index: which of the draws.
+        most: mm.
+    """
+    from registration.perturbations import bend
+
+    draw, rank = np.random.default_rng([seed, index]), scan.rank
+    grid = grid_of(scan)
+    # The flow has no more detail than this; on a finer grid it would take minutes.
+    steps = [max(1, -(-side // 48)) for side in scan.shape]
+    sides = [max(2, -(-side // step)) for side, step in zip(scan.shape, steps, strict=True)]
+    coarse = grid @ np.diag([*map(float, steps), 1.0])
+    noise = draw.standard_normal((1, *[COARSE] * rank, rank)).astype(np.float32)
+    error = np.array([draw.uniform(0, most)], np.float32)
+    field = np.asarray(bend(noise, error, sides, coarse[:-1, :-1].astype(np.float32)))[0]
+    return Displacement(field, coarse)
+
+
+def drawn(kind: Kind, scan: Scan, seed: int, index: int) -> Transform:
+    """A known transform of a kind, see `rigid` and `bent`."""
+    return rigid(scan, seed, index) if kind == "rigid" else bent(scan, seed, index)
+
+
+def displaced(scan: Scan, transform: Transform) -> Scan:
+    """The scan as it shows where something has moved: `displaced(p) = scan(transform(p))`.
+
+    On its own grid, by cubic interpolation, so that nothing in its header tells what was done. A
+    transform of anything's points to this scan's is followed by the inverse of this one.
+
+    Args:
+        scan: with a place.
+        transform: of the displaced scan's points to the scan's.
+    """
+    grid = grid_of(scan)
+    darkest = float(scan.pixels.min())
+    pixels = moved(
+        scan.pixels, grid, transform, scan.shape, grid, interpolation="cubic", value=darkest
+    )
+    # A spline overshoots; what was seen had no such values.
+    pixels = np.clip(pixels, darkest, scan.pixels.max())
+    name = f"{scan.path} (displaced)"
+    return Scan(pixels, scan.affine, scan.units, scan.modality, name, scan.kind, scan.header)
+
+
+def middle_of(scan: Scan) -> np.ndarray:
+    """The middle of a scan's grid, mm."""
+    grid = grid_of(scan)
+    return grid[:-1, :-1] @ ((np.array(scan.shape) - 1) / 2) + grid[:-1, -1]
+
+
+def shown_points(scan: Scan, count: int = POINTS, seed: int = 0) -> np.ndarray:
+    """Points of what a scan shows, in front of its background, [n, rank], mm.
+
+    Args:
+        scan: with a place.
+        count: at most so many.
+        seed: of the draw.
+    """
+    from skimage.filters import threshold_otsu
+
+    grey = scan.pixels.mean(-1)
+    shown = np.argwhere(grey > threshold_otsu(grey))
+    picked = np.random.default_rng(seed).choice(len(shown), min(count, len(shown)), replace=False)
+    grid = grid_of(scan)
+    return shown[picked] @ grid[:-1, :-1].T + grid[:-1, -1]
+
+
+def error_of(found: Transform, points: np.ndarray, goals: np.ndarray) -> float:
+    """The mean distance between where a transform sends points and where they belong, mm.
+
+    Args:
+        found: of fixed points to moving points.
+        points: [n, rank], of the fixed scan.
+        goals: the same points in the moving scan; NaN for those of which nobody knows.
+    """
+    distance = np.linalg.norm(found.map(points) - goals, axis=-1)
+    known = np.isfinite(distance)
+    return float(distance[known].mean()) if known.any() else float("nan")
