@@ -8,5 +8,10 @@ business.
 """
 
 from ganatomy.losses.correlation import ncc
+from ganatomy.losses.information import (
+    joint_histogram,
+    mutual_information,
+    normalised_mutual_information,
+)
 
-__all__ = ["ncc"]
+__all__ = ["joint_histogram", "mutual_information", "ncc", "normalised_mutual_information"]

@@ -66,7 +66,8 @@ def averaged(values: Tensor, within: Tensor | None = None) -> Tensor:
     if within is None:
         return ops.mean(values, axis=axes)
     within = as_weights(within, values)
-    total = ops.sum(within, axis=axes)
+    total: Tensor = ops.sum(within, axis=axes)
     # A divisor of 1 where nothing is weighed: 0 / 0 has no gradient.
     total = ops.where(total > 0, total, ops.ones_like(total))
-    return ops.sum(ops.mean(values, axis=-1, keepdims=True) * within, axis=axes) / total
+    mean: Tensor = ops.mean(values, axis=-1, keepdims=True)
+    return ops.sum(mean * within, axis=axes) / total

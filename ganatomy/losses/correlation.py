@@ -51,10 +51,11 @@ def ncc(
     x, y = as_pair(x, y)
     channels = x.shape[-1]
     x, y = _centred(channels_first(x)), _centred(channels_first(y))
-    products = ops.stack([x, y, x * x, y * y, x * y])
+    products: Tensor = ops.stack([x, y, x * x, y * y, x * y])
     grid = tuple(products.shape[2:])
     means = box_means(ops.reshape(products, (-1, *grid)), window)
-    mean_x, mean_y, xx, yy, xy = ops.unstack(ops.reshape(means, (5, -1, *grid)), 5)
+    means: Tensor = ops.reshape(means, (5, -1, *grid))
+    mean_x, mean_y, xx, yy, xy = (means[i] for i in range(5))
     covariance = xy - mean_x * mean_y
     variances = _floored(xx - mean_x * mean_x, x, floor) * _floored(yy - mean_y * mean_y, y, floor)
     if squared:
@@ -70,5 +71,5 @@ def _centred(x: Tensor) -> Tensor:
 
 
 def _floored(variance: Tensor, x: Tensor, floor: float) -> Tensor:
-    whole = ops.mean(x * x, axis=tuple(range(1, len(x.shape))), keepdims=True)
+    whole: Tensor = ops.mean(x * x, axis=tuple(range(1, len(x.shape))), keepdims=True)
     return ops.maximum(variance, 0.0) + floor * whole + SMALLEST_VARIANCE

@@ -41,7 +41,7 @@ def along_axes(values: Tensor, matrix: Callable[[int], np.ndarray]) -> Tensor:
     """
     shape = [*values.shape[1:]]
     for axis, length in enumerate(shape):
-        along = ops.convert_to_tensor(matrix(length), dtype=values.dtype)
+        along: Tensor = ops.convert_to_tensor(matrix(length), dtype=values.dtype)
         before, after = int(np.prod(shape[:axis])), int(np.prod(shape[axis + 1 :]))
         # The last axis is a product of two matrices, the others of a matrix and a batch.
         if axis == len(shape) - 1:
