@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from pydantic import BaseModel, ConfigDict, Field
 
+from ganatomy.roles import labels as labels_of
 from ganatomy.tables import TableError
 
 # A stream of random numbers has a number below STREAMS: noise from 1, augmentation from 500.
@@ -51,8 +52,12 @@ class Augment(BaseModel):
         """Whether samples are moved, which is for 2D only."""
         return bool(self.shift or self.scale or self.rotate)
 
-    def __call__(self, batch: Mapping[str, tf.Tensor], seed: tf.Tensor) -> dict[str, tf.Tensor]:
+    def __call__(
+        self, batch: Mapping[str, tf.Tensor], seed: tf.Tensor, labels: Container[str] = ()
+    ) -> dict[str, tf.Tensor]:
         """Change {role: [n, *size, c]}; `seed` [2] decides everything.
+
+        Roles that are `labels` are moved by nearest neighbours and keep their numbers.
 
         Raises:
             ValueError: volumes cannot be moved; they can be mirrored and change in intensity.
@@ -82,13 +87,13 @@ class Augment(BaseModel):
                     transforms=transform,
                     output_shape=images.shape[1:3],
                     fill_value=0.0,
-                    interpolation="BILINEAR",
+                    interpolation="NEAREST" if role in labels else "BILINEAR",
                     fill_mode="NEAREST",
                 )
             for axis, chosen in mirrored.items():
                 flipped = tf.reverse(images, [axis + 1])
                 images = tf.where(tf.reshape(chosen, wide), flipped, images)
-            if self.gain or self.bias:
+            if (self.gain or self.bias) and role not in labels:
                 images = tf.clip_by_value(images * gain + bias, -1.0, 1.0)
             result[role] = images
         return result
@@ -127,7 +132,8 @@ def batches(
     Args:
         arrays: by role, [N, ...] (a memory map is read a batch at a time).
         noise: by name, `ganatomy.game.Noise`.
-        roles: "joined" roles share one order; every other has its own.
+        roles: "joined" roles share one order, labels share that of their scans; every other role
+            has its own.
         augment: random changes of the roles, or None.
 
     Raises:
@@ -140,6 +146,7 @@ def batches(
                 f"give more, or --set batch_size={len(array)}"
             )
     count = batch_size * updates
+    labels = labels_of(roles)
 
     def order(size: int, stream: int, step):
         place = step * count + tf.range(count, dtype=tf.int64)
@@ -165,13 +172,16 @@ def batches(
     @tf.autograph.experimental.do_not_convert
     def one_step(step):
         shared = None
-        batch = {}
+        batch, places = {}, {}
         for number, (role, array) in enumerate(arrays.items()):
             if roles[role] == "joined":
                 shared = order(len(array), 0, step) if shared is None else shared
                 index = shared
+            elif role in labels:
+                index = places[labels[role]]
             else:
                 index = order(len(array), number + 1, step)
+            places[role] = index
             batch[role] = gather(array, index)
         named = list(enumerate(sorted(noise.items())))
         drawn = next(iter(arrays.values()))
@@ -179,7 +189,7 @@ def batches(
             if kind.kind == "sample":
                 batch[name] = gather(drawn, order(len(drawn), PARTNERS + number, step))
         if augment is not None and augment.active:
-            batch = augment(batch, tf.stack([tf.constant(seed, tf.int64), step]))
+            batch = augment(batch, tf.stack([tf.constant(seed, tf.int64), step]), labels)
         for number, (name, kind) in named:
             if kind.kind == "sample":
                 continue

@@ -13,14 +13,14 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from ganatomy.decoding import decode
+from ganatomy.decoding import Decoded, decode
 from ganatomy.errors import WrongUse
 from ganatomy.scans import Preprocessing, ScanError
 from ganatomy.tables import Table, TableError, fingerprint
@@ -33,6 +33,9 @@ LIBRARIES = ("numpy", "scipy", "scikit-image", "pillow", "pydicom", "nibabel", "
 PIECE = 2**24
 # Gigabytes that caches may take in all, unless GANATOMY_CACHE_LIMIT says otherwise.
 LIMIT = 20.0
+
+# Decodes the scans that indices name, in their order.
+Read = Callable[[Sequence[int]], Iterator[Decoded]]
 
 
 class Samples(NamedTuple):
@@ -61,6 +64,8 @@ def prepare(
     paths: Sequence[Path],
     preprocessing: Preprocessing,
     *,
+    places: Sequence[Path] | None = None,
+    labels: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Samples:
     """The samples of many scans, from the cache where it holds them.
@@ -68,6 +73,8 @@ def prepare(
     Args:
         paths: files and series folders.
         preprocessing: fitted.
+        places: of each scan the one on whose grid it is prepared; None where each is by itself.
+        labels: the paths are labels of the scans in `places`: the nearest of each, as they are.
         progress: called with (scans done, scans in all).
 
     Raises:
@@ -77,16 +84,25 @@ def prepare(
     limit = _limit()
     settings = preprocessing.model_dump_json()
     state = preprocessing.state()
+    beside = [] if places is None else [f"on {'labels' * labels}", fingerprint(places)]
     key = fingerprint(
         paths,
+        *beside,
         f"cache {CACHE_FORMAT}",
         *(f"{name} {version(name)}" for name in LIBRARIES),
         settings,
         *(f"{k}:{hash_of(v)}" for k, v in sorted(state.items())),
     )
     folder = cache_folder() / key
-    if not (folder / "done.json").exists() or _mended(folder, preprocessing):
-        _fill(folder, paths, preprocessing, progress)
+
+    def read(which: Sequence[int]) -> Iterator[Decoded]:
+        own = [paths[i] for i in which]
+        if places is None:
+            return decode(own, preprocessing)
+        return decode(own, preprocessing, places=[places[i] for i in which], labels=labels)
+
+    if not (folder / "done.json").exists() or _mended(folder, paths, read):
+        _fill(folder, len(paths), read, progress)
         prune(folder, limit)
     notes = json.loads((folder / "done.json").read_text())
     failures = [ScanError(Path(p), problem, expected) for p, problem, expected in notes["failures"]]
@@ -105,13 +121,18 @@ def prepare_table(
     table: Table,
     preprocessing: Preprocessing,
     *,
+    grids: Mapping[str, str] | None = None,
     progress: Callable[[str], Callable[[int, int], None] | None] = lambda role: None,
 ) -> tuple[Table, dict[str, Samples]]:
     """The samples of a table by role; sample i of every joined role is of the same place.
 
+    Labels stand on the grid of their scans' samples, and go with them.
+
     Args:
         table: paths by role; an independent role without any is left out.
         preprocessing: fitted.
+        grids: by role, the role on whose scans' grid in mm its own are prepared; the two are
+            joined. Every other scan has a grid of its own.
         progress: gives for each role what is called with (scans done, scans in all).
 
     Returns:
@@ -121,20 +142,52 @@ def prepare_table(
     Raises:
         TableError: of a role not one scan could be read, or of the joined not one row.
     """
+    beside = {**(grids or {}), **table.labels}
+
+    def place(role: str) -> str:
+        return place(beside[role]) if role in beside else role
 
     def all_of(table: Table) -> dict[str, Samples]:
         return {
-            role: prepare(paths, preprocessing, progress=progress(role))
+            role: prepare(
+                paths,
+                preprocessing,
+                places=table.paths[place(role)] if role in beside else None,
+                labels=role in table.labels,
+                progress=progress(role),
+            )
             for role, paths in table.paths.items()
-            if paths or role not in table.independent
+            if paths or role in table.joined
         }
 
     samples = all_of(table)
-    counts = {r: np.bincount(samples[r].owner, minlength=len(table)) for r in table.joined}
+    rest, failures = table, {}
+    for stream, roles in {"": table.joined, **table.streams()}.items():
+        if len(roles) == 1 or not table.paths[roles[0]]:
+            continue
+        whole, refused = _whole(table, roles, samples)
+        if not whole.all():
+            rest = rest.keeping(stream, whole) if stream else rest.rows(whole)
+            failures |= refused
+    if failures:
+        samples = all_of(rest)
+    return rest, samples | {
+        role: samples[role]._replace(failures=own) for role, own in failures.items()
+    }
+
+
+def _whole(
+    table: Table, roles: Sequence[str], samples: Mapping[str, Samples]
+) -> tuple[np.ndarray, dict[str, list[ScanError]]]:
+    """Of roles that go together: whose samples are alike in number, and by role what is left out.
+
+    Raises:
+        TableError: no scan has all its partners.
+    """
+    length = len(table.paths[roles[0]])
+    counts = {role: np.bincount(samples[role].owner, minlength=length) for role in roles}
     every = np.stack(list(counts.values()))
     whole = (every == every[0]).all(0) & (every > 0).all(0)
-    if len(counts) == 1 or whole.all():
-        return table, samples
     if not whole.any():
         raise TableError(f"no row has all its joined scans: {', '.join(counts)}")
     failures = {role: list(samples[role].failures) for role in counts}
@@ -145,11 +198,7 @@ def prepare_table(
             if number:
                 path, problem = table.paths[role][row], f"is left out: samples by role are {words}"
                 failures[role].append(ScanError(path, problem, "the same number in joined roles"))
-    rest = table.rows(whole)
-    samples = all_of(rest)
-    return rest, samples | {
-        role: samples[role]._replace(failures=failures[role]) for role in counts
-    }
+    return whole, failures
 
 
 def hash_of(array: np.ndarray) -> str:
@@ -207,16 +256,19 @@ def _limit() -> float:
         raise WrongUse(f"GANATOMY_CACHE_LIMIT={text}: expected gigabytes, e.g. 20") from None
 
 
-def _mended(folder: Path, preprocessing: Preprocessing) -> bool:
+def _mended(folder: Path, paths: Sequence[Path], read: Read) -> bool:
     """Whether a scan that could not be read when the cache was filled can be now.
 
     A full disk, a slow network or too little memory fails without a change of the file.
     """
-    failed = json.loads((folder / "done.json").read_text())["failures"]
-    return any(item.error is None for item in decode([Path(p) for p, *_ in failed], preprocessing))
+    failures = json.loads((folder / "done.json").read_text())["failures"]
+    # A slice may be named that cannot be read, where the scan is its folder.
+    failed = {name for path, *_ in failures for name in (path, str(Path(path).parent))}
+    numbers = [number for number, path in enumerate(paths) if str(path) in failed]
+    return any(item.error is None for item in read(numbers))
 
 
-def _fill(folder: Path, paths, preprocessing, progress) -> None:
+def _fill(folder: Path, count: int, read: Read, progress) -> None:
     """Write a cache aside and move it into place, so that a killed run leaves none half full."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix="part-"))
@@ -225,7 +277,7 @@ def _fill(folder: Path, paths, preprocessing, progress) -> None:
         failures = []
         with open(aside / "samples.raw", "wb") as raw:
             shape: tuple[int, ...] = ()
-            for number, item in enumerate(decode(paths, preprocessing)):
+            for number, item in enumerate(read(range(count))):
                 error = item.error
                 if error is not None:
                     failures.append([str(error.path), error.problem, error.expected])
@@ -235,7 +287,7 @@ def _fill(folder: Path, paths, preprocessing, progress) -> None:
                     raw.write(samples.tobytes())
                     owner += [number] * len(samples)
                 if progress is not None:
-                    progress(number + 1, len(paths))
+                    progress(number + 1, count)
         if owner:
             # The header is written once the length is known; the pixels are not copied in memory.
             flat = np.memmap(aside / "samples.raw", np.float32, "r", shape=(len(owner), *shape))

@@ -7,12 +7,13 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import TimeoutError
-from itertools import islice
+from itertools import chain, islice, repeat
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ganatomy.scans import Prepared, Preprocessing, Scan, ScanError, read_scan
+from ganatomy.scans.placed import labels_on, on_grid
 
 # A folder shorter than this is read in the process itself: starting workers costs seconds.
 FEW = 40
@@ -35,6 +36,8 @@ def decode(
     paths: Iterable[Path],
     preprocessing: Preprocessing,
     *,
+    places: Iterable[Path] | None = None,
+    labels: bool = False,
     workers: int | None = None,
     timeout: float = 120.0,
     memory: int = 8 << 30,
@@ -44,6 +47,8 @@ def decode(
     Args:
         paths: files and series folders.
         preprocessing: fitted; its `voi` says how DICOM is read.
+        places: of each scan the one on whose grid it is prepared; None where each is by itself.
+        labels: the paths are labels of the scans in `places`, and keep their numbers.
         workers: processes; 0 reads in this one. As many as processors where None, and none for
             a handful of scans.
         timeout: seconds after which a scan is given up and its worker ended.
@@ -53,15 +58,14 @@ def decode(
         A `Decoded` for every path; a scan that is refused, takes too long or ends its worker
         comes with its `ScanError` and stops nothing.
     """
-    paths = iter(paths)
-    head = list(islice(paths, FEW))
+    beside = repeat(None) if places is None else places
+    scans = zip(paths, beside, strict=places is not None)
+    head = list(islice(scans, FEW))
     if workers is None:
         workers = 0 if len(head) < FEW else len(os.sched_getaffinity(0))
     if not workers:
-        for path in head:
-            yield _decode_one(path, preprocessing)
-        for path in paths:
-            yield _decode_one(path, preprocessing)
+        for path, place in chain(head, scans):
+            yield _decode_one(path, preprocessing, place, labels)
         return
 
     from pebble import ProcessExpired, ProcessPool
@@ -71,12 +75,12 @@ def decode(
     ) as pool:
         waiting: deque = deque()
 
-        def put(path: Path) -> None:
-            future = pool.schedule(_decode_one, [path, preprocessing], timeout=timeout)
-            waiting.append((path, future))
+        def put(path: Path, place: Path | None) -> None:
+            given = [path, preprocessing, place, labels]
+            waiting.append((path, pool.schedule(_decode_one, given, timeout=timeout)))
 
-        for path in head[: 4 * workers]:
-            put(path)
+        for path, place in head[: 4 * workers]:
+            put(path, place)
         rest = iter(head[4 * workers :])
         while waiting:
             path, future = waiting.popleft()
@@ -88,9 +92,9 @@ def decode(
             except (ProcessExpired, MemoryError):
                 problem = "ended the process that decoded it"
                 yield Decoded(path, error=ScanError(path, problem, "an intact scan"))
-            following = next(rest, None) or next(paths, None)
+            following = next(rest, None) or next(scans, None)
             if following is not None:
-                put(following)
+                put(*following)
 
 
 class _Process(ForkServerProcess):
@@ -115,10 +119,22 @@ class _Context(ForkServerContext):
     Process = _Process
 
 
-def _decode_one(path: Path, preprocessing: Preprocessing) -> Decoded:
+def _decode_one(
+    path: Path, preprocessing: Preprocessing, place: Path | None = None, labels: bool = False
+) -> Decoded:
     try:
-        scan = read_scan(path, window=preprocessing.voi)
-        return Decoded(path, scan, preprocessing.apply(scan), None)
+        scan = read_scan(path, window=preprocessing.voi and not labels)
+        if place is None:
+            return Decoded(path, scan, preprocessing.apply(scan), None)
+        try:
+            other = read_scan(place, window=preprocessing.voi)
+            found = preprocessing.apply(other if labels else on_grid(scan, other))
+        except ScanError as error:
+            problem = f"goes with {place}, which {error.problem}"
+            raise ScanError(path, problem, error.expected) from error
+        if labels:
+            found = Prepared(labels_on(scan, other, found), found.field)
+        return Decoded(path, scan, found, None)
     except ScanError as error:
         return Decoded(path, error=error)
     except MemoryError:

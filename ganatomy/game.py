@@ -111,7 +111,9 @@ class AdversarialModel(keras.Model):
             verb then uses the averaged network.
     """
 
+    # By role its kind, see `ganatomy.roles`; a role may be prepared on the grid of another's scans.
     roles: ClassVar[dict[str, str]] = {"scan": "joined"}
+    grids: ClassVar[dict[str, str]] = {}
     task: ClassVar[str]
     default_weights: ClassVar[dict[str, Any]] = {}
     # Radford 2016, section 3; a model with other needs says so.

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ganatomy import roles as kinds
 from ganatomy.errors import WrongUse
 from ganatomy.scans import find_scans
 
@@ -30,7 +31,8 @@ class Table:
     """Paths by role, and what is known about each row of the first role.
 
     A row is a scan of the first role and those joined to it. An independent role's scans belong to
-    no row: rows are picked without them, and a split divides them by themselves.
+    no row: rows are picked without them, and a split divides them by themselves. Labels stay with
+    the scans they are of, in a row or not.
 
     Args:
         paths: by role; the first and those joined to it have equal lengths and the same order.
@@ -43,6 +45,7 @@ class Table:
             patient, the scan's own name where unknown.
         mask: a picture of what is abnormal in each row, None where it has none; None where no row
             has.
+        labels: by role of labels, the role of the scans that they are of, one by one.
     """
 
     paths: dict[str, list[Path]]
@@ -52,6 +55,7 @@ class Table:
     groups: pd.DataFrame = field(default_factory=pd.DataFrame)
     independent: dict[str, np.ndarray] = field(default_factory=dict)
     mask: list[Path | None] | None = None
+    labels: dict[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -67,8 +71,22 @@ class Table:
 
     @property
     def joined(self) -> list[str]:
-        """The first role and those joined to it."""
-        return [role for role in self.paths if role not in self.independent]
+        """The first role and those joined to it, labels among them."""
+        return [role for role in self.paths if self.labels.get(role, role) not in self.independent]
+
+    def streams(self) -> dict[str, list[str]]:
+        """By independent role, the role itself and its labels."""
+        return {
+            role: [own for own in self.paths if self.labels.get(own, own) == role]
+            for role in self.independent
+        }
+
+    def keeping(self, role: str, kept: np.ndarray) -> Table:
+        """The table with an independent role's scans, and their labels, where a mask is True."""
+        index = np.flatnonzero(kept)
+        own = {name: [self.paths[name][i] for i in index] for name in self.streams()[role]}
+        whose = self.independent | {role: self.independent[role][index]}
+        return replace(self, paths=self.paths | own, independent=whose)
 
     def rows(self, which: np.ndarray) -> Table:
         """The rows that a boolean mask or an index array names; independent roles stay whole."""
@@ -79,7 +97,7 @@ class Table:
 
         return Table(
             {
-                role: list(paths) if role in self.independent else [paths[i] for i in index]
+                role: [paths[i] for i in index] if role in self.joined else list(paths)
                 for role, paths in self.paths.items()
             },
             [self.names[i] for i in index],
@@ -88,6 +106,7 @@ class Table:
             self.groups.iloc[index] if len(self.groups) else self.groups,
             dict(self.independent),
             None if self.mask is None else [self.mask[i] for i in index],
+            dict(self.labels),
         )
 
 
@@ -98,9 +117,10 @@ def read_table(specs: Sequence[str], roles: Mapping[str, str]) -> Table:
         specs: one folder or file (every scan below it, as the first role), one CSV whose columns
             are roles (and `label`, `patient`, `mask`, groups), or `ROLE=GLOB` for each role,
             where the key of a row is what the stars matched.
-        roles: the model's roles, "joined" (paired by key) or "independent". In a CSV an
-            independent role's cells are a list that may be longer or shorter than the others: its
-            empty cells are no scans, and so are rows where all joined cells are empty.
+        roles: the model's roles, "joined" (paired by key), "independent", or the name of another
+            role, whose labels these are: paired with it by key, or left out of the table. In a CSV
+            an independent role's cells are a list that may be longer or shorter than the others:
+            its empty cells are no scans, and so are rows where all joined cells are empty.
 
     Raises:
         TableError: a role is missing or unknown, nothing was found, keys do not pair, or a row of
@@ -196,11 +216,12 @@ def _from_csv(path: Path, roles: Mapping[str, str]) -> Table:
     except ValueError as error:  # pandas' own errors are ValueErrors: empty, torn, not UTF-8
         line = " ".join(str(error).split())
         raise TableError(f"{path}: cannot be read as a table in UTF-8: {line}") from error
-    missing = [role for role in roles if role not in frame]
+    missing = kinds.missing(roles, frame)
     if missing:
         raise TableError(
             f"{path}: no column {missing[0]!r}; the model's roles are {', '.join(roles)}"
         )
+    roles = {role: kind for role, kind in roles.items() if role in frame}
     if not len(frame):
         raise TableError(f"{path}: no rows")
     places = _filled(path, frame, roles)
@@ -233,14 +254,10 @@ def _from_csv(path: Path, roles: Mapping[str, str]) -> Table:
         label,
         whose(first, names) if "patient" in frame else None,
         pd.DataFrame(frame[others]).iloc[rows],
-        {role: whose(role, list(cells[role])) for role in _alone(roles)},
+        {role: whose(role, list(cells[role])) for role in kinds.streams(roles)},
         masks,
+        kinds.labels(roles),
     )
-
-
-def _alone(roles: Mapping[str, str]) -> list[str]:
-    """The roles that belong to no row; the first makes the rows."""
-    return [role for role in list(roles)[1:] if roles[role] != "joined"]
 
 
 def _filled(path: Path, frame: pd.DataFrame, roles: Mapping[str, str]) -> dict[str, np.ndarray]:
@@ -250,13 +267,18 @@ def _filled(path: Path, frame: pd.DataFrame, roles: Mapping[str, str]) -> dict[s
         TableError: a row lacks a joined scan and holds another, or a role has no scan.
     """
     full = {role: np.array([bool(cell.strip()) for cell in frame[role]]) for role in roles}
-    joined = np.stack([full[role] for role in roles if role not in _alone(roles)])
+    joined = np.stack([full[role] for role in kinds.in_rows(roles)])
     # A row is either a sample, or the place where a longer independent column goes on.
     torn = ~joined.all(0) & (joined.any(0) | ~np.any(list(full.values()), axis=0))
     if torn.any():
         row = int(np.argmax(torn))
-        role = next(role for role in roles if role not in _alone(roles) and not full[role][row])
+        role = next(role for role in kinds.in_rows(roles) if not full[role][row])
         raise TableError(f"{path}: row {row + 1} has no scan in column {role!r}")
+    for role, scans in kinds.labels(roles).items():
+        odd = full[role] != full[scans]
+        if odd.any():
+            row = int(np.argmax(odd)) + 1
+            raise TableError(f"{path}: row {row} has only one of columns {scans!r} and {role!r}")
     for role, own in full.items():
         if not own.any():
             raise TableError(f"{path}: column {role!r} holds no scan")
@@ -264,9 +286,11 @@ def _filled(path: Path, frame: pd.DataFrame, roles: Mapping[str, str]) -> dict[s
 
 
 def _from_globs(patterns: Mapping[str, str], roles: Mapping[str, str]) -> Table:
-    missing = [role for role in roles if role not in patterns]
+    missing = kinds.missing(roles, patterns)
     if missing:
         raise TableError(f"no --data {missing[0]}=GLOB; the roles are {', '.join(roles)}")
+    roles = {role: kind for role, kind in roles.items() if role in patterns}
+    labels = kinds.labels(roles)
     found: dict[str, dict[str, Path]] = {}
     for role in roles:
         pattern = patterns[role]
@@ -285,16 +309,19 @@ def _from_globs(patterns: Mapping[str, str], roles: Mapping[str, str]) -> Table:
             raise TableError(f"{role}={pattern}: nothing matches")
     first, *rest = roles
     keys = sorted(found[first])
+    alone = {role: sorted(found[role]) for role in kinds.streams(roles)}
     for role in rest:
-        odd = set(keys) ^ set(found[role])
-        if roles[role] == "joined" and odd:
+        partner = labels.get(role, first)
+        odd = set(found[partner]) ^ set(found[role])
+        if role not in alone and odd:
             raise TableError(
-                f"{len(odd)} keys have no partner between {first} and {role}, "
+                f"{len(odd)} keys have no partner between {partner} and {role}, "
                 f"{sorted(odd)[0]!r} for one"
             )
-    alone = {role: sorted(found[role]) for role in _alone(roles)}
-    paths = {role: [found[role][key] for key in alone.get(role, keys)] for role in roles}
-    return Table(paths, keys, independent={r: np.array(own, str) for r, own in alone.items()})
+    order = {role: alone.get(labels.get(role, role), keys) for role in roles}
+    paths = {role: [found[role][key] for key in order[role]] for role in roles}
+    whose = {role: np.array(own, str) for role, own in alone.items()}
+    return Table(paths, keys, independent=whose, labels=labels)
 
 
 def _name(path: Path, root: Path) -> str:
@@ -335,10 +362,8 @@ def split(table: Table, fraction: float, seed: int) -> tuple[Table, Table]:
     training, rest = table.rows(~mask), table.rows(mask)
     for role, whose in table.independent.items():
         other = held | drawn(set(whose) - set(table.whose))
-        for part, side in ((training, False), (rest, True)):
-            own = [(name in other) == side for name in whose]
-            part.paths[role] = [p for p, its in zip(table.paths[role], own, strict=True) if its]
-            part.independent[role] = whose[np.array(own, bool)]
+        away = np.array([name in other for name in whose], bool)
+        training, rest = training.keeping(role, ~away), rest.keeping(role, away)
         if not training.paths[role]:
             raise TableError(f"all scans of {role} are held out: give more, or hold out fewer")
     return training, rest

@@ -218,12 +218,16 @@ def fit(
     check_same_step(where, int(model.step.numpy()))
 
     preprocessing = _fitted_preprocessing(preset, training, out, chief)
-    training, samples = prepare_table(training, preprocessing, progress=_preparing)
+    training, samples = prepare_table(
+        training, preprocessing, grids=model.grids, progress=_preparing
+    )
     role = next(iter(samples))
     array = samples[role].array
     held: dict[str, Samples] = {}
     if len(holdout):
-        holdout, held = prepare_table(holdout, preprocessing, progress=_preparing)
+        holdout, held = prepare_table(
+            holdout, preprocessing, grids=model.grids, progress=_preparing
+        )
         face_of.check(holdout.rows(np.unique(held[role].owner)), fpr, validation)
 
     augment = Augment(**preset.training.augment)
