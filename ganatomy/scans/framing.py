@@ -24,6 +24,7 @@ PLANES = ("sagittal", "coronal", "axial")  # across each axis of RAS
 SLICED = {plane: axis for axis, plane in enumerate(PLANES)}
 LEAST = 0.01  # share of a slice that a mask covers where the slice is worth looking at
 ROUNDING = 1e-6  # of a spacing that divides a side
+SAME = 1e-5  # by which a header's spacing is off the model's that it equals
 MOST = 2**28  # values of all tiles of a scan, 1 GiB
 WORLD_AXIS = {"L": 0, "R": 0, "P": 1, "A": 1, "I": 2, "S": 2}
 
@@ -69,6 +70,8 @@ def field_of(scan: Scan, settings: Preprocessing) -> Field:
     scale = scale * signs
     centre = np.array([(low + high - 1) / 2 for low, high in bounds])
     offset = centre - scale * (size - 1) / 2
+    # A grid of the scan's own spacing lies on its voxels: half a voxel off would blur it.
+    offset = np.where(np.abs(np.abs(scale) - 1) < SAME, np.floor(offset + 0.5), offset)
     return Field(
         tuple(axes),
         tuple(map(float, scale)),

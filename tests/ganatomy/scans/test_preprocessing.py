@@ -412,3 +412,21 @@ def test_a_map_of_another_shape_is_refused():
     prepared = Preprocessing(size=(8, 8)).apply(Scan(np.arange(64.0).reshape(8, 8, 1)))
     with pytest.raises(ValueError, match="expected"):
         prepared.back(np.zeros((1, 8, 9)))
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+def test_a_grid_of_the_scans_own_spacing_lies_on_its_voxels(direction):
+    pixels = np.random.default_rng(0).normal(size=(5, 6, 7, 1))
+    scan = Scan(pixels, np.diag([direction * 1.0, 1, 1, 1]))
+    settings = Preprocessing(
+        rank=3, size=(6, 6, 6), spacing=(1, 1, 1), window=(-9, 9), normalise="window"
+    )
+    prepared = settings.apply(scan)
+    seen = prepared.samples[0, ..., 0] * 9
+    placement = prepared.placements[0]
+    np.testing.assert_array_equal(placement, np.rint(placement))
+    index = placement[:3, :3] @ np.indices((6, 6, 6)).reshape(3, -1) + placement[:3, 3:]
+    inside = ((index >= 0) & (index < [[5], [6], [7]])).all(0)
+    assert inside.sum() == 5 * 6 * 6
+    found = pixels[(*index[:, inside].astype(int), 0)]
+    np.testing.assert_allclose(seen.ravel()[inside], found, atol=1e-5)
