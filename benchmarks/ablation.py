@@ -255,7 +255,8 @@ def section(part: Mapping[str, Any]) -> str:
             "Left out, since `python -m benchmarks.detection` has not trained it here: "
             f"{', '.join(part['left_out'])}."
         )
-    texts.append(f"{part['seeds']} seeds, {part['minutes']:g} minutes, commit {part['commit']}.")
+    seeds = f"{part['seeds']} seed{'s' if part['seeds'] > 1 else ''}"
+    texts.append(f"{seeds}, {part['minutes']:g} minutes, commit {part['commit']}.")
     return "\n\n".join(texts)
 
 
