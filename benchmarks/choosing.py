@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks import harness, trained
-from benchmarks.detection_data import chest, inside, padded, patient_of, read_grey
+from benchmarks.detection_data import chest, inside, padded, patient_of, read_grey, write_grey
 from benchmarks.harness import Result, Row, row
 from benchmarks.recalibration import elsewhere
 
@@ -249,14 +249,6 @@ def labelled(table: Path) -> Pair:
     rows = read_labelled_table([str(table)], {"scan": "joined"})
     healthy, sick = (list(rows.rows(rows.label == kind).first) for kind in (0, 1))
     return healthy, sick
-
-
-def write_grey(file: Path, image: np.ndarray) -> None:
-    """A picture of an image [H, W] in 0 to 255."""
-    from PIL import Image
-
-    file.parent.mkdir(exist_ok=True)
-    Image.fromarray(np.clip(np.rint(image), 0, 255).astype(np.uint8)).save(file)
 
 
 def shrunk(image: np.ndarray) -> np.ndarray:

@@ -81,7 +81,10 @@ class Plan:
 
 
 def planned(task: Task, detector: str, seed: int, work: Path) -> Plan:
-    """A detector's training by a task; its folder below `work` is named after all that decides."""
+    """A detector's training by a task; its folder is named after all that decides it.
+
+    It lies beside `work`, the task's own folder: tasks that train on the same scans share it.
+    """
     from ganatomy import registry
     from ganatomy.tables import read_labelled_table
 
@@ -95,9 +98,9 @@ def planned(task: Task, detector: str, seed: int, work: Path) -> Plan:
     train, test = (read_labelled_table([str(file)], ROLES) for file in (task.train, task.test))
     members = registry.members(preset) if preset.members else {}
     recipes = [one.recipe() for one in (preset, *members.values())]
-    text = json.dumps([recipes, seed, train.names, test.names], sort_keys=True)
-    key = hashlib.sha256(text.encode()).hexdigest()[:12]
-    return Plan(preset, train, test, seed, key, work / f"{detector}-{seed}-{key}")
+    same, key = (_key(recipes, seed, train.names, *more) for more in ([], [test.names]))
+    out = work.parent / "models" / f"{detector}-{seed}-{same}"
+    return Plan(preset, train, test, seed, key, out)
 
 
 def one(task: Task, detector: str, seed: int, work: Path, rows: Mapping[str, Any], now: str) -> Any:
@@ -168,6 +171,11 @@ def commit() -> str:
     decides = ("anogan", "ganatomy", "benchmarks/*.py")
     changed = _git("status", "--porcelain", "--untracked-files=no", "--", *decides)
     return f"{head}-changed" if changed else head
+
+
+def _key(*parts: Any) -> str:
+    text = json.dumps(parts, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _git(*words: str) -> str:

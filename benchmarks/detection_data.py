@@ -10,6 +10,7 @@ import csv
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -86,57 +87,36 @@ PLAIN = ("equalise=null", "align=false", "margin=0", "border=0", "normalise=rang
 
 def planted_ct(root: Path, folder: Path) -> Task:
     """Lesions planted in half of the chest CT slices of MedNIST that are measured on."""
-    from PIL import Image
-
-    files = sorted((root / "mednist" / "ChestCT").glob("*.jpeg"))[:700]
-    images = {file: read_grey(file) for file in files}
-
-    def write(file: Path, array: np.ndarray, out: Path) -> Path:
-        scan = out.with_suffix(".png")
-        Image.fromarray(np.clip(np.rint(array), 0, 255).astype(np.uint8)).save(scan)
-        return scan
-
+    found = ((file, read_grey(file)) for file in (root / "mednist" / "ChestCT").glob("*.jpeg"))
+    room = {file: image for file, image in sorted(found) if inside(image).mean() > 0.45}
     return _planted(
         "Planted lesions in chest CT",
         "chest CT slices of MedNIST, none of which is known to be healthy",
-        images,
+        dict(list(room.items())[:700]),
         folder,
-        write,
-        sizes=(0.12, 0.25),
-        unit="of the side",
+        sizes=(0.1, 0.2),
         settings=PLAIN,
+        organ=inside,
     )
 
 
 def planted_mr(root: Path, folder: Path) -> Task:
-    """Lesions planted in half of the T1 volumes (Decathlon, hippocampus) that are measured on."""
-    import nibabel as nib
-
-    load: Any = nib.load
-    files = sorted((root / "hippocampus-mr").glob("images/*.nii.gz"))
-    images = {file: np.asarray(load(file).dataobj, np.float32) for file in files}
-
-    def write(file: Path, array: np.ndarray, out: Path) -> Path:
-        scan = out.with_suffix(".nii.gz")
-        nib.save(nib.Nifti1Image(array.astype(np.float32), load(file).affine), scan)
-        return scan
-
+    """Lesions planted in half of the brain MR slices that are measured on."""
+    files = _without_tumour(root)
     return _planted(
         "Planted lesions in brain MR",
-        "T1 volumes about the hippocampus (Medical Segmentation Decathlon; one a patient)",
-        images,
+        f"slices of brains called free of tumour ({NICKPARVAR})",
+        {file: read_grey(file) for file in files},
         folder,
-        write,
-        sizes=(4.0, 10.0),
-        unit="mm",
-        settings=(*PLAIN, "normalise=percentile"),
+        sizes=(0.08, 0.2),
+        settings=BRAIN,
+        organ=brain,
     )
 
 
 def lesion_mr(root: Path, folder: Path) -> Task:
     """The outlined tumour of one brain; trained on slices of other people without a tumour."""
     import nibabel as nib
-    from PIL import Image
 
     def slices(file: Path) -> np.ndarray:
         """As pictures of the scanner's console: front at the top, the patient's right at left."""
@@ -153,22 +133,20 @@ def lesion_mr(root: Path, folder: Path) -> Task:
     for number in range(shown[0] - BEYOND, shown[-1] + BEYOND + 1):
         files = [folder / f"{what}-{number:02d}.png" for what in ("scan", "mask")]
         for file, image in zip(files, (grey[number], mask[number]), strict=True):
-            Image.fromarray(np.rint(255 * image).astype(np.uint8)).save(file)
+            write_grey(file, 255.0 * image)
         sick = int(mask[number].any())
         rows.append((files[0], sick, "", "tumour" if sick else "none", files[1].resolve()))
-    healthy = sorted((root / "brain-tumour-mr" / "notumor").glob("*.jpg"))
+    healthy = held_out(_without_tumour(root))[1]
     return Task(
         "An outlined brain tumour",
-        f"Trained on {len(healthy)} slices of brains called free of tumour (Nickparvar 2021: many "
-        "scanners, T1, T2, FLAIR and some CT, a few with lesions of another kind); measured on "
-        f"{len(rows)} slices (T1 with contrast, 6.5 mm) of one patient, {len(shown)} of them "
-        "through the tumour. One patient says how a method may behave, not how well it does; "
-        "intervals over slices.",
+        f"Trained on {len(healthy)} slices of brains called free of tumour ({NICKPARVAR}), the "
+        f"networks of the planted lesions in brain MR; measured on {len(rows)} slices (T1 with "
+        f"contrast, 6.5 mm) of one patient, {len(shown)} of them through the tumour. One patient "
+        "says how a method may behave, not how well it does; intervals over slices.",
         _write(folder / "train.csv", [(p, 0, "", "none") for p in healthy]),
         _write(folder / "test.csv", rows),
         BRAIN,
         0.25,
-        ("linear", "aae", "caae", "vae", "fanogan", "planted", "density"),
     )
 
 
@@ -182,15 +160,47 @@ _PLAIN = (
     f"values are normalised as such pictures are stored. {_KEPT}."
 )
 LABELS = {
-    **dict.fromkeys(("mednist", "mednist-hard", "planted-mr", "planted-ct"), _PLAIN),
-    "lesion-mr": "none of this comparison. Margin and border are switched off, and maps count "
-    f"within the head. {_KEPT}, as are equalisation, alignment and normalisation.",
+    **dict.fromkeys(("mednist", "mednist-hard", "planted-ct"), _PLAIN),
+    **dict.fromkeys(
+        ("planted-mr", "lesion-mr"),
+        "the 12 mm that the brain mask is peeled by, chosen on the outlined tumour. Margin, "
+        f"border, equalisation and alignment are switched off. {_KEPT}.",
+    ),
 }
 
 # Slices of the tumour's volume beyond it that are measured on.
 BEYOND = 3
-# Pictures of any contrast and framing; residuals count within the head.
-BRAIN = ("size=[64,64]", "margin=0", "border=0", "mask=body")
+# The brain mask of a slice leaves a rim of skull and scalp, which is odder than any lesion.
+PEELED = 12.0  # mm
+# Pictures of any contrast and framing; residuals count within the brain.
+BRAIN = (
+    "size=[64,64]",
+    "margin=0",
+    "border=0",
+    "equalise=null",
+    "align=false",
+    "mask=brain",
+    f"mask_erosion={PEELED}",
+    "smooth=0.03",
+)
+NICKPARVAR = (
+    "Nickparvar 2021: many scanners, T1, T2, FLAIR and some CT, a few with lesions of another kind"
+)
+
+
+@cache
+def _without_tumour(root: Path) -> list[Path]:
+    """Brain slices on which enough of the brain is found to look for a lesion in."""
+    files = sorted((root / "brain-tumour-mr" / "notumor").glob("*.jpg"))
+    return [file for file in files if brain(read_grey(file)).mean() > 0.1]
+
+
+def held_out(files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """A quarter of the files to measure on, and the others."""
+    order = np.random.default_rng(0).permutation(len(files))
+    parts = np.split(order, [len(files) // 4])
+    held, others = ([files[place] for place in part] for part in parts)
+    return held, others
 
 
 def _planted(
@@ -198,43 +208,39 @@ def _planted(
     what: str,
     images: Mapping[Path, np.ndarray],
     folder: Path,
-    write: Callable[[Path, np.ndarray, Path], Path],
     *,
     sizes: tuple[float, float],
-    unit: str,
     settings: Sequence[str],
+    organ: Callable[[np.ndarray], np.ndarray],
 ) -> Task:
-    """A quarter of the scans is measured on, every second of these with a lesion."""
+    """A quarter of the pictures is measured on, every second of these with a lesion."""
     from ganatomy.measures.planting import KINDS, plant_lesion
 
-    draw = np.random.default_rng(0)
-    files = [list(images)[i] for i in draw.permutation(len(images))]
-    held = len(files) // 4
-    (folder / "scans").mkdir(exist_ok=True)
-    (folder / "masks").mkdir(exist_ok=True)
+    held, others = held_out(list(images))
+    draw = np.random.default_rng(1)
     rows: list[tuple[Any, ...]] = []
-    for number, file in enumerate(files[:held]):
+    for number, file in enumerate(held):
         image = images[file]
         if number % 2 == 0:
             rows.append((file, 0, "", "none", ""))
             continue
         kind = KINDS[(number // 2) % len(KINDS)]
-        size = draw.uniform(*sizes) * (1 if unit == "mm" else min(image.shape))
-        donor = padded(images[files[draw.integers(held, len(files))]], image.shape)
+        size = draw.uniform(*sizes) * min(image.shape)
+        donor = padded(images[others[draw.integers(len(others))]], image.shape)
         lesion = plant_lesion(
-            image, kind, size, number, within=inside(image), strength=1.0,
+            image, kind, size, number, within=organ(image), strength=1.0,
             donor=donor if kind == "foreign" else None,
         )  # fmt: skip
-        stem = f"{file.name.partition('.')[0]}-{kind}"
-        scan = write(file, lesion.image, folder / "scans" / stem)
-        mask = write(file, 255.0 * lesion.mask, folder / "masks" / stem)
+        stem = f"{file.stem}-{kind}.png"
+        scan = write_grey(folder / "scans" / stem, lesion.image)
+        mask = write_grey(folder / "masks" / stem, 255.0 * lesion.mask)
         rows.append((scan, 1, "", kind, mask.resolve()))
     return Task(
         name,
-        f"Trained on {len(files) - held} {what}; measured on {held} others, half of them with one "
-        f"planted lesion ({', '.join(KINDS)}; {sizes[0]:g} to {sizes[1]:g} {unit}). Lesions are "
-        "made, not real: this says how small a change is seen, nothing of disease.",
-        _write(folder / "train.csv", [(p, 0, "", "none") for p in files[held:]]),
+        f"Trained on {len(others)} {what}; measured on {len(held)} others, half of them with one "
+        f"planted lesion ({', '.join(KINDS)}; {sizes[0]:g} to {sizes[1]:g} of the shorter side). "
+        "Lesions are made, not real: this says how small a change is seen, nothing of disease.",
+        _write(folder / "train.csv", [(p, 0, "", "none") for p in others]),
         _write(folder / "test.csv", rows),
         settings,
         0.25,
@@ -286,6 +292,16 @@ def inside(image: np.ndarray) -> np.ndarray:
     return np.asarray(binary_fill_holes(apart > 0.1 * np.percentile(apart, 99)))
 
 
+def brain(image: np.ndarray) -> np.ndarray:
+    """Where the brain is, as models of BRAIN see it; nowhere where none is found."""
+    from ganatomy.scans.masks import find_mask
+
+    try:
+        return find_mask(image, "brain", None, PEELED)
+    except ValueError:
+        return np.zeros(image.shape, bool)
+
+
 def padded(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """An image cut or repeated at its borders to a shape."""
     image = image[tuple(slice(n) for n in shape)]
@@ -297,6 +313,15 @@ def read_grey(file: Path) -> np.ndarray:
 
     with Image.open(file) as picture:
         return np.asarray(picture.convert("L"), np.float32)
+
+
+def write_grey(file: Path, image: np.ndarray) -> Path:
+    """A picture of an image [H, W] in 0 to 255."""
+    from PIL import Image
+
+    file.parent.mkdir(exist_ok=True)
+    Image.fromarray(np.clip(np.rint(image), 0, 255).astype(np.uint8)).save(file)
+    return file
 
 
 def _write(file: Path, rows: Sequence[tuple[Any, ...]]) -> Path:
