@@ -281,7 +281,7 @@ def preset(name: str) -> Preset:
 # What members must have in common, so that one scan is read, sliced and asked for once.
 ALIKE = ("rank", "channels", "voi", "orientation", "plane", "overlap")
 # And what tiles lie by, so that all members have the same.
-TILED = ("size", "spacing", "margin", "slices", "mask", "bias_field")
+TILED = ("size", "spacing", "margin", "slices", "mask", "mask_erosion", "bias_field")
 
 
 def members(ensemble: Preset) -> dict[str, Preset]:
