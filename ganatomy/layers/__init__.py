@@ -1,5 +1,6 @@
 """Layers that Keras lacks, one a file."""
 
+from ganatomy.layers.conv import Conv3D
 from ganatomy.layers.doubling_conv import DoublingConv2D, DoublingConv3D
 from ganatomy.layers.halving_conv import HalvingConv2D, HalvingConv3D
 from ganatomy.layers.pooled_conv import PooledConv2D, PooledConv3D
@@ -7,6 +8,7 @@ from ganatomy.layers.spectral_norm import SpectralNormalization
 from ganatomy.layers.upsampled_conv import UpsampledConv2D, UpsampledConv3D
 
 __all__ = [
+    "Conv3D",
     "DoublingConv2D",
     "DoublingConv3D",
     "HalvingConv2D",

@@ -11,6 +11,8 @@ from typing import Any
 
 from keras import ops
 
+from ganatomy.layers.conv import convolve
+
 Tensor = Any
 
 
@@ -31,7 +33,7 @@ def halve(x: Tensor, kernel: Tensor) -> Tensor:
     kernel = ops.reshape(kernel, [2, 2] * rank + [channels, out])
     kernel = ops.transpose(kernel, [*range(0, 2 * rank, 2), *range(1, 2 * rank, 2), -2, -1])
     kernel = ops.reshape(kernel, [2] * rank + [2**rank * channels, out])
-    return ops.conv(x, kernel, padding="valid", data_format="channels_last")
+    return convolve(x, kernel, "valid")
 
 
 def double(x: Tensor, kernel: Tensor) -> Tensor:
@@ -52,7 +54,7 @@ def double(x: Tensor, kernel: Tensor) -> Tensor:
     kernel = ops.transpose(kernel, [*range(0, 2 * rank, 2), -1, *range(1, 2 * rank, 2), -2])
     kernel = ops.reshape(kernel, [2] * rank + [channels, 2**rank * out])
     x = ops.pad(x, [(0, 0)] + [(1, 1)] * rank + [(0, 0)])
-    x = ops.conv(x, kernel, padding="valid", data_format="channels_last")
+    x = convolve(x, kernel, "valid")
     phases = []
     for index, phase in enumerate(itertools.product((0, 1), repeat=rank)):
         window = tuple(slice(p, p + side) for p, side in zip(phase, sides, strict=True))

@@ -30,6 +30,11 @@ def doubling(rank):
     return conv, conv
 
 
+def plain(rank):
+    conv = getattr(keras.layers, f"Conv{rank}D")(3, 3, padding="same")
+    return conv, conv
+
+
 PAIRS = {
     "PooledConv": pooled,
     "UpsampledConv": upsampled,
@@ -39,13 +44,14 @@ PAIRS = {
 SIDES = {2: (6, 10), 3: (4, 6, 8)}
 
 
-@pytest.fixture(params=[(name, rank) for name in PAIRS for rank in (2, 3)], ids=str)
+@pytest.fixture(params=[*[(name, rank) for name in PAIRS for rank in (2, 3)], ("Conv", 3)], ids=str)
 def pair(request):
     name, rank = request.param
     rng = np.random.default_rng(rank)
     x = tf.constant(rng.normal(size=(2, *SIDES[rank], 2)).astype("float32"))
-    conv, separate = PAIRS[name](rank)
-    layer = getattr(ours, f"{name}{rank}D")(3)
+    conv, separate = plain(rank) if name == "Conv" else PAIRS[name](rank)
+    settings = {"kernel_size": 3, "padding": "same"} if name == "Conv" else {}
+    layer = getattr(ours, f"{name}{rank}D")(3, **settings)
     separate(x)
     layer.build(x.shape)
     assert layer.kernel.shape == conv.kernel.shape
