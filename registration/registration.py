@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
@@ -171,6 +172,15 @@ class Registration:
     def overlap(self) -> float:
         """The share of the fixed scan that the moved scan covers."""
         return float(self.inside.mean())
+
+    def save(
+        self, folder: str | Path, *, model: str = "model", points: Path | None = None
+    ) -> dict[str, Any]:
+        """Write moved scan, transform, labels, landmarks and summary; see `write_registration`."""
+        from registration.writing import write_registration
+
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        return write_registration(self, Path(folder), model=model, points=points)
 
     def _on_fixed(
         self, pixels: np.ndarray, order: Order, value: float, grid: np.ndarray | None = None

@@ -1,0 +1,265 @@
+"""Registrar: from two scans to the transform between them, by a trained network."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from ganatomy import artifacts
+from ganatomy.artifacts import Artifact
+from ganatomy.errors import WrongUse
+from ganatomy.progress import counter
+from ganatomy.scans import Preprocessing, Scan, ScanError, read_scan
+from ganatomy.scans.placed import on_grid
+from ganatomy.scans.prepared import Prepared
+from ganatomy.tables import Table
+from registration.confidence import Confidence
+from registration.landmarks import read_points
+from registration.mirror import looks_mirrored
+from registration.pair import check_scan, remarks_on
+from registration.registration import Registration, grid_of
+from registration.transforms import Affine
+
+Source = str | Path | Scan
+
+
+class OddPair(UserWarning):
+    """What about a pair of scans may be wrong."""
+
+
+class Settings(BaseModel):
+    """What a preset's `postprocessing` takes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Registrar:
+    """Registers pairs of scans with a trained model.
+
+    Args:
+        model: a model folder, any MLflow URI, or an `Artifact`.
+
+    Attributes:
+        artifact_: the model, loaded when first asked for.
+        confidence_: what its score says about the error; None where it was not calibrated.
+
+    Example:
+        >>> found = Registrar("runs/brain-mr-rigid").register("t1.nii.gz", "t2-series")
+        >>> found.transform.map(points_on_t1), found.points(points_on_t2), found.failed
+    """
+
+    settings: ClassVar[tuple[str, ...]] = tuple(Settings.model_fields)
+
+    def __init__(self, model: str | Path | Artifact):
+        self.model = model
+
+    @cached_property
+    def artifact_(self) -> Artifact:
+        return self.model if isinstance(self.model, Artifact) else artifacts.load(self.model)
+
+    @cached_property
+    def preprocessing_(self) -> Preprocessing:
+        preprocessing = Preprocessing(**self.artifact_.preset.preprocessing)
+        return preprocessing.load_state(self.artifact_.room("preprocessing"))
+
+    @cached_property
+    def confidence_(self) -> Confidence | None:
+        state = self.artifact_.room("confidence")
+        return Confidence.from_state(state) if state else None
+
+    @cached_property
+    def bends(self) -> bool:
+        """Whether the model's transforms bend; rigid and affine ones do not."""
+        pair = np.zeros((1, *self.artifact_.shape), np.float32)
+        model, grid = self.artifact_.model, np.eye(self.preprocessing_.rank + 1)
+        return not isinstance(model.transform(model.align(pair, pair), 0, grid, grid), Affine)
+
+    # Registration ----------------------------------------------------------------------------
+
+    def register(
+        self,
+        fixed: Source,
+        moving: Source,
+        *,
+        labels: Source | np.ndarray | None = None,
+        points: str | Path | np.ndarray | None = None,
+    ) -> Registration:
+        """Align a moving scan to a fixed one.
+
+        Args:
+            fixed: a path or a scan.
+            moving: the same; of another grid, spacing, direction and field of view as may be.
+            labels: of the moving scan, carried to the fixed grid as `Registration.labels`.
+            points: landmarks of the moving scan, [n, rank] in mm (RAS) or a CSV with columns x, y
+                and z; carried to the fixed scan by the inverse as `Registration.landmarks`.
+
+        Raises:
+            ScanError: a scan that cannot be read or does not suit the model, or scans that have
+                nothing in common.
+
+        Warns:
+            OddPair: left and right may be exchanged in one of the headers.
+        """
+        scans = [self.read(source) for source in (fixed, moving)]
+        found, pair = self._registered(*scans)
+        found.remarks += remarks_on(*scans)
+        if looks_mirrored(self.artifact_.model, *(p.samples for p in pair)):
+            found.remarks.append(
+                f"{found.moving.path}: fits the fixed scan better with left and right exchanged: "
+                "one of the two headers may be flipped"
+            )
+        for remark in found.remarks:
+            warnings.warn(remark, OddPair, stacklevel=2)
+        if labels is not None:
+            of_scan = isinstance(labels, (str, Path))
+            found.labels = found.warp(
+                read_scan(labels, constant=True) if of_scan else labels  # pyright: ignore
+            )
+        if points is not None:
+            rank = self.preprocessing_.rank
+            given = read_points(points, rank) if isinstance(points, (str, Path)) else points
+            found.landmarks = found.points(given)
+        return found
+
+    def align(self, fixed: Scan, moving: Scan) -> Registration:
+        """As `register` of scans that were read, without a look at what may be odd about them."""
+        return self._registered(fixed, moving)[0]
+
+    def _registered(self, fixed: Scan, moving: Scan) -> tuple[Registration, list[Prepared]]:
+        rank = self.preprocessing_.rank
+        check_scan(fixed, rank, "fixed")
+        check_scan(moving, rank, "moving")
+        began = time.perf_counter()
+        model, seen = self.artifact_.model, moving
+        if model.grids.get("moving") == "fixed":
+            seen = on_grid(moving, fixed)
+        pair = [self.preprocessing_.apply(scan) for scan in (fixed, seen)]
+        grids = [
+            grid_of(scan) @ prepared.placements[0]
+            for scan, prepared in zip((fixed, seen), pair, strict=True)
+        ]
+        alignment = model.align(*(prepared.samples for prepared in pair))
+        transform = model.transform(alignment, 0, *grids)
+        score = float(alignment.score[0])
+        failure = None if self.confidence_ is None else self.confidence_.probability(score)
+        seconds = time.perf_counter() - began
+        found = Registration(fixed, moving, transform, score, failure, seconds)
+        if not found.inside.any():
+            problem = "shows nothing of the fixed scan once aligned"
+            raise ScanError(moving.path, problem, "scans of one place")
+        return found, pair
+
+    def read(self, source: Source) -> Scan:
+        """A scan as the model's preprocessing asks for it."""
+        if isinstance(source, Scan):
+            return source
+        return read_scan(source, window=self.preprocessing_.voi)
+
+    # Served: what an endpoint answers for one pair, by name and MLflow type ---------------------
+
+    inputs: ClassVar[tuple[str, ...]] = ("fixed", "moving")
+    answers: ClassVar[dict[str, str]] = {
+        "alignment_score": "double",
+        "failure": "double",
+        "overlap": "double",
+        "folds": "double",
+        "transform": "string",
+        "moved": "string",
+    }
+
+    def answer(self, pairs: Sequence[Sequence[Scan]], *, map: bool = False) -> list[dict[str, Any]]:
+        """One answer a pair; see `registration.answering`."""
+        from registration.answering import answer
+
+        return [answer(self.align(*pair)) for pair in pairs]
+
+    # Training and evaluation, as `ganatomy fit` and `evaluate` ask for them --------------------
+
+    @staticmethod
+    def check_settings(
+        settings: Mapping[str, Any], preprocessing: Preprocessing | None = None
+    ) -> None:
+        """Refuse settings of a preset that no pair can be registered with.
+
+        Raises:
+            pydantic.ValidationError: of its postprocessing.
+            WrongUse: the preprocessing cuts a scan into tiles or moves it.
+        """
+        Settings.model_validate(settings)
+        if preprocessing is not None and (preprocessing.overlap or preprocessing.align):
+            raise WrongUse("preprocessing: overlap and align are not for registration")
+
+    @staticmethod
+    def trainable(table: Table) -> Table:
+        """All rows may be trained on."""
+        return table
+
+    @staticmethod
+    def check(holdout: Table, fpr: float, validation: Table | None) -> None:
+        """Nothing that is held out is too little; without any the score is not calibrated."""
+
+    @classmethod
+    def from_training(
+        cls,
+        artifact: Artifact,
+        preprocessing: Preprocessing,
+        training: Table,
+        holdout: Table,
+        fpr: float,
+        *,
+        controls: bool = True,
+    ) -> Registrar:
+        """A registrar of a model that was just trained, calibrated on what was held out."""
+        from registration.calibrating import calibrate
+
+        artifact.arrays = {
+            f"preprocessing/{name}": array for name, array in preprocessing.state().items()
+        }
+        registrar = cls(artifact)
+        calibrate(registrar, holdout, progress=counter("calibrating"))
+        return registrar
+
+    def evaluate(self, table: Table, folder: Path | None = None) -> Any:
+        """Measures on pairs; see `registration.evaluation.evaluate`."""
+        from registration.evaluation import evaluate
+        from registration.pairs import pairs_of
+
+        return evaluate(self, pairs_of(table), folder, progress=counter("evaluating"))
+
+    # On disk -----------------------------------------------------------------------------------
+
+    @staticmethod
+    def load(model: str | Path) -> Registrar:
+        """A registrar of a saved model, ready to register.
+
+        Raises:
+            ganatomy.artifacts.ArtifactError: there is no such model.
+        """
+        registrar = Registrar(artifacts.local_folder(model))
+        assert registrar.artifact_ is not None
+        return registrar
+
+    def save(self, folder: str | Path) -> None:
+        """Write model, fitted arrays and calibration as a model folder, for MLflow too."""
+        from ganatomy.serving import write_pyfunc
+
+        artifact, folder = self.artifact_, Path(folder)
+        rooms = {"preprocessing": self.preprocessing_.state()}
+        if self.confidence_ is not None:
+            rooms["confidence"] = self.confidence_.state()
+            artifact.facts["confidence"] = {
+                "n": self.confidence_.n,
+                "failures": self.confidence_.failures,
+            }
+        artifact.arrays = {
+            f"{room}/{name}": array for room, own in rooms.items() for name, array in own.items()
+        }
+        artifacts.save(artifact, folder)
+        write_pyfunc(folder)
