@@ -13,5 +13,24 @@ from ganatomy.losses.information import (
     mutual_information,
     normalised_mutual_information,
 )
+from ganatomy.losses.overlap import dice
+from ganatomy.losses.perception import perceptual
+from ganatomy.losses.pointwise import l1, l2
+from ganatomy.losses.self_similarity import mind
+from ganatomy.losses.slopes import gradient_difference, total_variation
+from ganatomy.losses.structure import ssim
 
-__all__ = ["joint_histogram", "mutual_information", "ncc", "normalised_mutual_information"]
+__all__ = [
+    "dice",
+    "gradient_difference",
+    "joint_histogram",
+    "l1",
+    "l2",
+    "mind",
+    "mutual_information",
+    "ncc",
+    "normalised_mutual_information",
+    "perceptual",
+    "ssim",
+    "total_variation",
+]

@@ -30,13 +30,13 @@ def gradient(loss, x):
     return found.numpy()
 
 
-def check_gradient(loss, x, rng, tolerance=1e-6):
+def check_gradient(loss, x, rng, tolerance=1e-6, width=1e-5):
     """Against central differences along four random directions."""
     found = gradient(loss, x)
     assert np.isfinite(found).all()
     for _ in range(4):
         step = rng.normal(size=x.shape)
-        ahead, behind = (np.sum(loss(x + s * 1e-5 * step)) for s in (1, -1))
-        slope = (ahead - behind) / 2e-5
+        ahead, behind = (np.sum(loss(x + s * width * step)) for s in (1, -1))
+        slope = (ahead - behind) / (2 * width)
         np.testing.assert_allclose(np.sum(found * step), slope, rtol=1e-4, atol=tolerance)
     return found

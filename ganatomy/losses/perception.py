@@ -1,0 +1,58 @@
+"""Differences as a network sees them."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from ganatomy.losses.arrays import as_pair
+
+Tensor = Any
+
+
+def perceptual(x: Tensor, y: Tensor, features: keras.Model) -> Tensor:
+    """The mean squared difference of a network's activations, the mean over its outputs.
+
+    The network is never trained by this, and sees images as it does when it is used. A network of
+    pictures sees volumes slice by slice along their last axis, and one of a single channel each
+    channel by itself.
+
+    Args:
+        x: [B, *grid, C].
+        y: the same.
+        features: images -> one activation or a dict or list of them, [N, ...]; see
+            `ganatomy.networks.features.feature_network`.
+
+    Returns:
+        [B]: 0 where the network sees no difference.
+
+    Raises:
+        ValueError: shapes that do not fit, also the network's.
+
+    Reference: Johnson, Alahi, Fei-Fei 2016, equation 2.
+    """
+    x, y = as_pair(x, y)
+    batch: Any = ops.shape(x)
+    seen = [_as_seen(image, features) for image in (x, y)]
+    both: Any = features(ops.cast(ops.concatenate(seen), features.compute_dtype), training=False)
+    losses = []
+    for activation in keras.tree.flatten(both):
+        halves: Any = ops.split(ops.cast(activation, x.dtype), 2)
+        apart = ops.square(halves[0] - halves[1])
+        losses.append(ops.mean(ops.reshape(apart, (batch[0], -1)), axis=1))
+    return ops.mean(ops.stack(losses), axis=0)
+
+
+def _as_seen(x: Tensor, features: keras.Model) -> Tensor:
+    """[B, *grid, C] as the network's images, a sample's slices and channels one after the other."""
+    wanted = tuple(features.input_shape)
+    channels, taken = x.shape[-1], wanted[-1]
+    if taken not in (channels, 1) or len(wanted) > len(x.shape):
+        raise ValueError(f"a network of images {wanted} does not see {tuple(x.shape)}")
+    if taken == 1 and channels > 1:
+        x = ops.moveaxis(x, -1, 1)[..., None]
+        x = ops.reshape(x, (-1, *x.shape[2:]))
+    if len(wanted) < len(x.shape):
+        x = ops.moveaxis(x, -2, 1)
+        x = ops.reshape(x, (-1, *x.shape[2:]))
+    return x

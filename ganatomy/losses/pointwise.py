@@ -1,0 +1,46 @@
+"""Differences voxel by voxel, over the whole image or weighted."""
+
+from typing import Any
+
+from keras import ops
+
+from ganatomy.losses.arrays import as_pair, averaged
+
+Tensor = Any
+
+
+def l1(x: Tensor, y: Tensor, *, within: Tensor | None = None) -> Tensor:
+    """The mean absolute difference.
+
+    Args:
+        x: [B, *grid, C].
+        y: the same.
+        within: [B, *grid] or [B, *grid, 1], a mask or weights: with a map of vessels the vessels'
+            term of Mahapatra et al. 2018.
+
+    Returns:
+        [B]: 0 the same; in the intensities' unit.
+
+    Raises:
+        ValueError: shapes that do not fit.
+    """
+    x, y = as_pair(x, y)
+    return averaged(ops.abs(x - y), within)
+
+
+def l2(x: Tensor, y: Tensor, *, within: Tensor | None = None) -> Tensor:
+    """The mean squared difference.
+
+    Args:
+        x: [B, *grid, C].
+        y: the same.
+        within: as in `l1`.
+
+    Returns:
+        [B]: 0 the same; in the square of the intensities' unit.
+
+    Raises:
+        ValueError: shapes that do not fit.
+    """
+    x, y = as_pair(x, y)
+    return averaged(ops.square(x - y), within)
