@@ -99,7 +99,8 @@ def trained(task: Task, test: Any, taught: np.ndarray, seed: int, work: Path, no
     train = read_labelled_table([str(table)], roles)
     decides = json.dumps([preset.recipe(), seed, table.read_text()], sort_keys=True)
     key = hashlib.sha256(decides.encode()).hexdigest()[:12]
-    plan = detection.Plan(preset, train, test, seed, key, work / f"{PRESET}-{seed}-{key}")
+    out = work.parent / "models" / f"{PRESET}-{seed}-{key}"
+    plan = detection.Plan(preset, train, test, seed, key, out)
     detection.trained(plan, now)
     return AnomalyScorer.load(plan.out)
 
