@@ -102,11 +102,12 @@ def notes(rows: Sequence[Row]) -> list[str]:
         "The part of a pass that does not grow with scans is the start of its operations, and "
         "no arithmetic.",
         "What holds them back, by TensorFlow's trace of passes of 32, the medians over detectors: "
-        f"{told} of the time (what tracing itself takes counts as the last). While a network multiplies, it "
-        f"reaches {median(WITHIN):.0f} % of the peak; plain products of matrices as large as its "
-        f"layers' (a convolution as rows of windows) reach {median(BARE):.0f} %: what that lacks is "
-        "the cost of thin matrices, and what lies between the two is how convolutions are "
-        "computed. A search that ends before its last step multiplies less than is counted.",
+        f"{told} of the time (what tracing itself takes counts as the last). While a network "
+        f"multiplies, it reaches {median(WITHIN):.0f} % of the peak; plain products of matrices as "
+        f"large as its layers' (a convolution as rows of windows) reach {median(BARE):.0f} %: what "
+        "that lacks is the cost of thin matrices, and what lies between the two is how "
+        "convolutions are computed. A search that ends before its last step multiplies less than "
+        "is counted.",
     ]
 
 
