@@ -32,14 +32,13 @@ def perceptual(x: Tensor, y: Tensor, features: keras.Model) -> Tensor:
     Reference: Johnson, Alahi, Fei-Fei 2016, equation 2.
     """
     x, y = as_pair(x, y)
-    batch: Any = ops.shape(x)
+    sizes: Any = ops.shape(x)
     seen = [_as_seen(image, features) for image in (x, y)]
     both: Any = features(ops.cast(ops.concatenate(seen), features.compute_dtype), training=False)
     losses = []
     for activation in keras.tree.flatten(both):
-        halves: Any = ops.split(ops.cast(activation, x.dtype), 2)
-        apart = ops.square(halves[0] - halves[1])
-        losses.append(ops.mean(ops.reshape(apart, (batch[0], -1)), axis=1))
+        halves: Tensor = ops.reshape(ops.cast(activation, x.dtype), (2, sizes[0], -1))
+        losses.append(ops.mean(ops.square(ops.subtract(halves[0], halves[1])), axis=1))
     return ops.mean(ops.stack(losses), axis=0)
 
 
