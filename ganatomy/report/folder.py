@@ -11,6 +11,7 @@ import pandas as pd
 
 from ganatomy.errors import WrongUse
 from ganatomy.report.comparison import FILE, Compared, read_comparison
+from ganatomy.report.registration import PICTURES, SUMMARY, Planes, read_planes
 from ganatomy.report.volumes import Volumes, read_volumes
 
 SOUGHT = (
@@ -22,6 +23,8 @@ SOUGHT = (
     "history.csv",
     "model_card.md",
     FILE,
+    SUMMARY,
+    PICTURES,
 )
 # A folder in the place of scores.csv, where an archive was scored on Spark.
 ARCHIVED = "scores.parquet"
@@ -64,6 +67,8 @@ class Findings:
     examples: Examples | None = None
     volumes: Volumes | None = None
     compared: list[Compared] = field(default_factory=list)
+    registration: dict[str, Any] = field(default_factory=dict)
+    planes: Planes = field(default_factory=list)
 
 
 def read_folder(folder: str | Path) -> Findings:
@@ -97,6 +102,8 @@ def read_folder(folder: str | Path) -> Findings:
         "examples": ("examples.npz", _examples),
         "volumes": ("volumes.npz", read_volumes),
         "compared": (FILE, read_comparison),
+        "registration": (SUMMARY, _json),
+        "planes": (PICTURES, read_planes),
     }
     found: dict[str, Any] = {}
     for part, (name, reader) in read.items():

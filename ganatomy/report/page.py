@@ -16,6 +16,7 @@ from ganatomy.report.comparison import comparison_section, comparison_verdict
 from ganatomy.report.figures import distribution, roc
 from ganatomy.report.folder import Findings, read_folder
 from ganatomy.report.pixels import pixel_section
+from ganatomy.report.registration import registration_section, registration_verdict
 from ganatomy.report.scored import Row, Scored, gather_scores, measured_rows
 from ganatomy.report.tables import (
     extra_tables,
@@ -85,6 +86,7 @@ def _head(findings: Findings, scored: Scored | None, rows: list[Row]) -> dict[st
     recipe = findings.config.get("preset")
     recipe = recipe if isinstance(recipe, dict) else {"name": recipe}
     preset = _text(findings.measures.get("preset")) or _text(recipe.get("name"))
+    preset = preset or _text(findings.registration.get("model"))
     made_by = findings.measures.get("model") or findings.config.get("model") or recipe.get("model")
     model = _text(made_by).rpartition(":")[2]
     heading = preset or model or findings.folder.resolve().name
@@ -102,6 +104,8 @@ def _head(findings: Findings, scored: Scored | None, rows: list[Row]) -> dict[st
             for row in rows[1:]
             if "linear" in row.name.lower() and "auroc" in row.measures
         ]
+    elif findings.registration:
+        said = registration_verdict(findings.registration)
     elif findings.compared:
         said = comparison_verdict(findings.compared)
     elif scored is not None:
@@ -112,14 +116,22 @@ def _head(findings: Findings, scored: Scored | None, rows: list[Row]) -> dict[st
     kind = "evaluation" if rows else "scores" if scored else ""
     kind = "comparison" if findings.compared and not kind else kind
     return {
-        "kind": "Anomaly detection" + (f" · {kind}" if kind else ""),
+        "kind": _task(findings) + (f" · {kind}" if kind else ""),
         "heading": heading,
         "subtitle": f"Model {model}" if model and model != heading else "",
         "verdict": said,
         "comparisons": comparisons,
+        "remarks": [str(line) for line in findings.registration.get("remarks", [])],
         "unlike": _unlike(scored),
         "left_out": _left_out(findings, scored),
     }
+
+
+def _task(findings: Findings) -> str:
+    recipe = findings.config.get("preset")
+    task = recipe.get("task") if isinstance(recipe, dict) else findings.measures.get("task")
+    registers = bool(findings.registration) or task == "register"
+    return "Registration" if registers else "Anomaly detection"
 
 
 def _unlike(scored: Scored | None) -> str:
@@ -179,6 +191,9 @@ def _sections(findings: Findings, scored: Scored | None, rows: list[Row]) -> dic
     return {
         **shown,
         "resampled": resampled,
+        "registration": registration_section(findings.registration, findings.planes)
+        if findings.registration
+        else None,
         "comparison": comparison_section(findings.compared),
         "pixels": pixel_section(
             findings.measures.get("pixels"), resampled, findings.measures.get("pixel_fpr")
@@ -191,6 +206,7 @@ def _sections(findings: Findings, scored: Scored | None, rows: list[Row]) -> dic
 
 def _contents(sections: dict[str, Any]) -> list[tuple[str, str]]:
     places = (
+        ("registration", "Registration", "registration"),
         ("comparison", "Comparison", "comparison"),
         ("measures", "Measures", "measured"),
         ("scores", "Scores", "distribution"),

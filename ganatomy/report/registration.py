@@ -1,0 +1,156 @@
+"""Two scans on each other: what registration.json and .npz hold, and how a page says it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganatomy.report.figures import colour_bar
+from ganatomy.report.pictures import (
+    RESIDUAL,
+    gradient_stops,
+    map_picture,
+    picture,
+    residual_picture,
+    scale_limit,
+)
+from ganatomy.report.words import number, percent
+
+SUMMARY, PICTURES = "registration.json", "registration.npz"
+TILES = 8  # squares of a checkerboard along the longer side
+MOST = 6
+KINDS = ("fixed", "moved", "before", "jacobian", "lines")
+FIGURES = {
+    "alignment_score": "Alignment score",
+    "failure": "Probability of an error above {limit} mm",
+    "overlap": "Share of the fixed scan covered",
+    "folds": "Share of voxels where the transform folds",
+    "smallest_jacobian": "Smallest change of volume",
+    "largest_jacobian": "Largest change of volume",
+    "log_jacobian_deviation": "Standard deviation of its logarithm",
+    "median_displacement_mm": "Median displacement, mm",
+    "largest_displacement_mm": "Largest displacement, mm",
+    "seconds": "Seconds",
+}
+SHARES = ("failure", "overlap", "folds")
+
+Planes = list[dict[str, Any]]
+
+
+def read_planes(path: Path) -> Planes:
+    """The planes of a registration, each with its name, size and pictures.
+
+    Raises:
+        ValueError, KeyError: arrays that do not belong together, or are too many for a page.
+    """
+    with np.load(path, allow_pickle=False) as stored:
+        names = [str(name) for name in stored["planes"]]
+        if len(names) > MOST:
+            raise ValueError(f"expected at most {MOST} planes, not {len(names)}")
+        planes = []
+        for name in names:
+            plane: dict[str, Any] = {kind: stored[f"{name}/{kind}"] for kind in KINDS}
+            plane |= {"name": name, "size": np.asarray(stored[f"{name}/size"], float)}
+            shapes = {plane[kind].shape for kind in ("fixed", "moved", "before", "jacobian")}
+            if len(shapes) != 1 or plane["fixed"].ndim != 2 or plane["size"].shape != (2,):
+                raise ValueError(f"expected pictures of one size for the plane {name}")
+            planes.append(plane)
+    return planes
+
+
+def registration_section(record: Mapping[str, Any], planes: Planes) -> dict[str, Any]:
+    """Figures and pictures of a registration.
+
+    Args:
+        record: registration.json.
+        planes: of `read_planes`.
+    """
+    known = [plane["jacobian"].astype(np.float32) for plane in planes]
+    logarithms = np.concatenate([one[np.isfinite(one)] for one in known]) if known else np.zeros(0)
+    # A rigid transform changes no volume, and rounding is not to be seen.
+    limit = max(scale_limit(logarithms), 0.05)
+    rows = [
+        [title.format(limit=number(record.get("limit_mm", 5.0))), _figure(name, record[name])]
+        for name, title in FIGURES.items()
+        if record.get(name) is not None
+    ]
+    return {
+        "table": {"head": [], "rows": rows},
+        "files": [str(name) for name in record.get("files", [])],
+        "cards": [_card(number, plane, limit) for number, plane in enumerate(planes)],
+        "bar": colour_bar("jacobian", gradient_stops(RESIDUAL)),
+        "low": number(float(np.exp(-limit))),
+        "high": number(float(np.exp(limit))),
+        "folds": bool(record.get("folds")),
+    }
+
+
+def registration_verdict(record: Mapping[str, Any]) -> str:
+    """How it went, in one or two sentences."""
+    failure, failed = record.get("failure"), record.get("failed")
+    limit = number(record.get("limit_mm", 5.0))
+    if failed is None or failure is None:
+        said = "Nobody knows how well this registration fits: the model was not calibrated. "
+        return said + "Look at the pictures."
+    odds = f"the probability of an error above {limit} mm is {percent(failure)}"
+    if failed:
+        return f"This registration is likely to have failed: {odds}."
+    return f"This registration is likely to fit: {odds}."
+
+
+def _figure(name: str, value: float) -> str:
+    return percent(value) if name in SHARES else number(value)
+
+
+def _card(place: int, plane: dict[str, Any], limit: float) -> dict[str, Any]:
+    fixed, moved, before = (plane[kind] for kind in ("fixed", "moved", "before"))
+    height, width = (round(float(side), 3) for side in plane["size"])
+    jacobian = plane["jacobian"].astype(np.float32)
+    lines = np.where(plane["lines"] > 0, 1.0, 0.0).astype(np.float32)
+    folded = np.isnan(jacobian)
+    return {
+        "id": place,
+        "name": plane["name"][:1].upper() + plane["name"][1:],
+        "width": width,
+        "height": height,
+        "fixed": picture(_shades(fixed)),
+        "moved": picture(_shades(moved)),
+        "checkers": picture(_shades(checkerboard(fixed, moved, plane["size"]))),
+        "checkers_before": picture(_shades(checkerboard(fixed, before, plane["size"]))),
+        "lines": map_picture(lines, 1.0),
+        "jacobian": residual_picture(jacobian, limit),
+        "folds": map_picture(np.where(folded, np.nan, 0).astype(np.float32), 1.0)
+        if folded.any()
+        else "",
+        "jacobian_text": _range(jacobian),
+    }
+
+
+def checkerboard(one: np.ndarray, other: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Squares of two images by turns.
+
+    Args:
+        one: [rows, columns]; the square at the upper left is of this one.
+        other: the same.
+        size: mm down and across, so that squares are square.
+    """
+    side = float(max(size)) / TILES
+    row, column = (
+        np.floor((np.arange(n) + 0.5) * mm / n / side)
+        for n, mm in zip(one.shape, size, strict=True)
+    )
+    return np.where((row[:, None] + column[None, :]) % 2 == 0, one, other)
+
+
+def _shades(grey: np.ndarray) -> np.ndarray:
+    return np.asarray(grey, np.float32) / 127.5 - 1
+
+
+def _range(logarithm: np.ndarray) -> str:
+    known = logarithm[np.isfinite(logarithm)]
+    if not known.size:
+        return "folded everywhere"
+    return f"from {number(np.exp(known.min()))} to {number(np.exp(known.max()))}"
