@@ -10,6 +10,23 @@ from typing import Any
 
 from ganatomy.registry import Preset
 
+LIMITS = {
+    "detect": (
+        "- It knows what it was trained on. Scans of other ages, views, scanners or exposures may "
+        "look abnormal for that alone; the column `unlike` above 1 says so.",
+        "- A high score says that a scan differs from healthy ones, not what is wrong with it.",
+        "- Differences between hospitals or groups can pass for disease: compare with the "
+        "controls in the report.",
+    ),
+    "register": (
+        "- It knows what it was trained on: other contrasts, body parts, spacings or fields of "
+        "view may fail, and so may displacements larger than in training.",
+        "- The probability of failure is of the kind of transforms it was calibrated on. Look at "
+        "the pictures in the report before a registration is used.",
+        "- A transform that bends may move what is only on one of the scans, a lesion for one.",
+    ),
+}
+
 
 def model_card(preset: Preset, facts: Mapping[str, Any]) -> str:
     """The card in markdown.
@@ -73,6 +90,15 @@ def model_card(preset: Preset, facts: Mapping[str, Any]) -> str:
             "scanner needs `ganatomy calibrate`.",
             "",
         ]
+    if "confidence" in facts:
+        own = facts["confidence"]
+        lines += [
+            "## Alignment score",
+            "",
+            f"Calibrated on {own['n']} registrations of held-out scans by transforms that were "
+            f"known; {own['failures']} of them had failed, by more than 5 mm.",
+            "",
+        ]
     if facts.get("measures"):  # none where all validation scans are abnormal
         lines += ["## Measures", "", "| measure | value | 95 % interval |", "|---|---|---|"]
         lines += [
@@ -80,13 +106,5 @@ def model_card(preset: Preset, facts: Mapping[str, Any]) -> str:
             for name, m in facts["measures"].items()
         ]
         lines += ["", "On the validation scans named at training.", ""]
-    lines += [
-        "## Limits",
-        "",
-        "- It knows what it was trained on. Scans of other ages, views, scanners or exposures may "
-        "look abnormal for that alone; the column `unlike` above 1 says so.",
-        "- A high score says that a scan differs from healthy ones, not what is wrong with it.",
-        "- Differences between hospitals or groups can pass for disease: compare with the "
-        "controls in the report.",
-    ]
+    lines += ["## Limits", "", *LIMITS.get(preset.task, ())]
     return "\n".join(lines) + "\n"
