@@ -72,7 +72,8 @@ class Answers:
         """One row of answers a row of input.
 
         Args:
-            model_input: table with `scan` (a file's bytes) or `pixels` (nested numbers) a row.
+            model_input: table with `scan` (a file's bytes) or `pixels` (nested numbers) a row; of
+                a task with several scans a row, a column of bytes for each of the face's `inputs`.
             params: `map` true asks for the map too.
 
         Raises:
@@ -90,6 +91,9 @@ class Answers:
             raise Refused("the model failed on this input", INTERNAL_ERROR) from None
 
     def _predict(self, table: Any, map: bool) -> pd.DataFrame:
+        inputs = getattr(self.face, "inputs", None)
+        if inputs is not None:
+            return self._predict_several(table, inputs)
         if not isinstance(table, pd.DataFrame) or len(table) == 0:
             raise Refused("no rows; expected the column scan (a file's bytes) or pixels (numbers)")
         given = {name: list(table[name]) for name in ("scan", "pixels") if name in table.columns}
@@ -105,14 +109,31 @@ class Answers:
                 answers += self.face.answer(scans, map=map)
         return pd.DataFrame(answers, columns=[*self.face.answers, *(["map"] if map else [])])
 
+    def _predict_several(self, table: Any, inputs: tuple[str, ...]) -> pd.DataFrame:
+        if not isinstance(table, pd.DataFrame) or len(table) == 0:
+            raise Refused(f"no rows; expected the columns {', '.join(inputs)} (files' bytes)")
+        missing = [name for name in inputs if name not in table.columns]
+        if missing:
+            raise Refused(f"no column {missing[0]}; expected {', '.join(inputs)} (files' bytes)")
+        answers: list[dict[str, Any]] = []
+        for number, row in enumerate(zip(*(table[name] for name in inputs), strict=True)):
+            named = zip(inputs, row, strict=True)
+            scans = [self._file(f"row {number} {name}", name, content) for name, content in named]
+            with self._one_at_a_time:
+                answers += self.face.answer([scans])
+        return pd.DataFrame(answers, columns=list(self.face.answers))
+
     def _scan(self, name: str, content: Any, pixels: Any) -> Scan:
         if _missing(content) == _missing(pixels):
             what = "neither scan nor pixels" if _missing(content) else "both scan and pixels"
             raise Refused(f"{name}: has {what}; expected one of them")
         if not _missing(pixels):
             return Scan(self._pixels(name, pixels), path=name)
+        return self._file(name, "scan", content)
+
+    def _file(self, name: str, column: str, content: Any) -> Scan:
         if not isinstance(content, (bytes, bytearray, memoryview)):
-            raise Refused(f"{name}: scan is not bytes; expected a file's content")
+            raise Refused(f"{name}: {column} is not bytes; expected a file's content")
         if len(content) > MAX_SCAN_BYTES:
             raise Refused(f"{name}: is too large; expected at most {MAX_SCAN_BYTES >> 20} MiB")
         return read_scan(bytes(content), name=name, window=self.voi, max_pixels=MAX_PIXELS)

@@ -163,7 +163,9 @@ def _write(folder: Path, model: Any) -> None:
         artifacts={"model": {"path": ".", "uri": "."}},
         streamable=False,
     )
-    example = {"columns": ["scan"], "data": [[base64.b64encode(example_scan(config)).decode()]]}
+    inputs = list(getattr(registry.face(config["preset"]["task"]), "inputs", ["scan"]))
+    drawn = base64.b64encode(example_scan(config)).decode()
+    example = {"columns": inputs, "data": [[drawn] * len(inputs)]}
     requirements = [f"{name}=={found}" for name in LIBRARIES if (found := _installed(name))]
     python = platform.python_version()
     conda = {
@@ -185,13 +187,20 @@ def _write(folder: Path, model: Any) -> None:
 
 
 def signature(config: dict[str, Any]) -> Any:
-    """The MLflow signature of a model: a scan or its pixels in, answers and perhaps a map out."""
+    """The MLflow signature of a model: a scan or its pixels in, answers and perhaps a map out.
+
+    A task that takes several scans a row has a column of bytes for each, and no map.
+    """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
     from mlflow.types.schema import AnyType, Array
 
     rank = config["preset"]["rank"]
-    answers = registry.face(config["preset"]["task"]).answers
+    face = registry.face(config["preset"]["task"])
+    outputs: Any = [ColSpec(DataType[kind], name) for name, kind in face.answers.items()]
+    if hasattr(face, "inputs"):
+        several: Any = [ColSpec(DataType.binary, name) for name in face.inputs]
+        return ModelSignature(inputs=Schema(several), outputs=Schema(outputs))
     scan = ColSpec(DataType.binary, "scan", required=False)
     # An array of doubles would refuse a row that JSON writes in whole numbers, [0, 0, 1], and any
     # value is checked by itself: the innermost rows are checked where they become numbers.
@@ -199,7 +208,7 @@ def signature(config: dict[str, Any]) -> Any:
     map = ColSpec(_nested(DataType.double, rank, Array), "map", required=False)
     return ModelSignature(
         inputs=Schema([scan, pixels]),
-        outputs=Schema([*(ColSpec(DataType[kind], name) for name, kind in answers.items()), map]),
+        outputs=Schema([*outputs, map]),
         params=ParamSchema([ParamSpec("map", DataType.boolean, False)]),
     )
 
