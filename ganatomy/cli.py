@@ -25,6 +25,7 @@ from ganatomy.printing import (
     warn_of_unlike,
 )
 from ganatomy.quiet import import_tensorflow
+from ganatomy.registering import register
 
 
 def main() -> None:
@@ -41,6 +42,7 @@ def cli() -> None:
     """Adversarial networks for medical images. For research, not a medical device."""
 
 
+cli.add_command(register)
 model_argument = click.argument("model")
 out_option = click.option("--out", type=click.Path(path_type=Path), required=True)
 

@@ -133,9 +133,7 @@ class Registrar:
         return self._registered(fixed, moving)[0]
 
     def _registered(self, fixed: Scan, moving: Scan) -> tuple[Registration, list[Prepared]]:
-        rank = self.preprocessing_.rank
-        check_scan(fixed, rank, "fixed")
-        check_scan(moving, rank, "moving")
+        self.check_pair(fixed, moving)
         began = time.perf_counter()
         model, seen = self.artifact_.model, moving
         if model.grids.get("moving") == "fixed":
@@ -155,6 +153,15 @@ class Registrar:
             problem = "shows nothing of the fixed scan once aligned"
             raise ScanError(moving.path, problem, "scans of one place")
         return found, pair
+
+    def check_pair(self, fixed: Scan, moving: Scan) -> None:
+        """Refuse scans that the model cannot take.
+
+        Raises:
+            ScanError: of other dimensions, one voxel thin, constant, or without a place.
+        """
+        check_scan(fixed, self.preprocessing_.rank, "fixed")
+        check_scan(moving, self.preprocessing_.rank, "moving")
 
     def read(self, source: Source) -> Scan:
         """A scan as the model's preprocessing asks for it."""

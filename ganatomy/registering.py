@@ -1,0 +1,66 @@
+"""The verb `register`: two scans in, a folder of what brings one onto the other out."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ganatomy.arguments import trained_face, trained_folder
+from ganatomy.exits import SOME_FAILED, plain_errors
+
+scan_path = click.Path(path_type=Path, exists=True)
+
+
+@click.command()
+@click.argument("model")
+@click.option("--fixed", type=scan_path, required=True, help="The scan that stays.")
+@click.option("--moving", type=scan_path, required=True, help="The scan that is brought onto it.")
+@click.option("--out", type=click.Path(path_type=Path), required=True)
+@click.option("--labels", type=scan_path, help="Labels of the moving scan, to be carried along.")
+@click.option("--points", type=scan_path, help="Its landmarks: a CSV with x, y, z in mm RAS.")
+@plain_errors
+def register(
+    model: str, fixed: Path, moving: Path, out: Path, labels: Path | None, points: Path | None
+) -> None:
+    """Align --moving to --fixed: the moved scan, the transform as ITK and DICOM, a report.
+
+    Labels and landmarks of the moving scan come to lie on the fixed one. Exits 1 where the model
+    says that it is likely to have failed; all files are written all the same.
+    """
+    from ganatomy.report import write_report
+    from ganatomy.run_folder import claim
+    from ganatomy.tables import fingerprint
+
+    folder = trained_folder(model, "register", "register")
+    face: Any = trained_face(model, "register", "register", folder)
+    scans = [face.read(path) for path in (fixed, moving)]
+    face.check_pair(*scans)
+    out.mkdir(parents=True, exist_ok=True)
+    preset = face.artifact_.preset.name
+    data = face.artifact_.facts.get("data", {}).get("fingerprint")
+    claim(out, preset=preset, data=data, pair=fingerprint([fixed, moving]))
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("always")
+        found = face.register(*scans, labels=labels, points=points)
+    summary = found.save(out, model=preset, points=points)
+    write_report(out, out / "report.html")
+    for remark in summary["remarks"]:
+        click.echo(remark, err=True)
+    click.echo(
+        f"alignment score {found.alignment_score:.4g}, overlap {found.overlap:.0%}, "
+        f"folds {found.folds:.2%}"
+    )
+    click.echo(f"registration: {out}")
+    if found.failed is None:
+        click.echo("the model was not calibrated: look at the report", err=True)
+    elif found.failed:
+        click.echo(
+            f"likely to have failed: probability {found.failure:.0%} of an error above "
+            f"{summary['limit_mm']:g} mm",
+            err=True,
+        )
+        sys.exit(SOME_FAILED)

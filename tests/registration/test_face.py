@@ -1,0 +1,202 @@
+"""A model of pairs behind the command line: trained, then asked to register."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from ganatomy import registry
+from ganatomy.cli import cli
+from registration.transform_files import read_transform
+from tests.registration.aligners import recipe
+from tests.registration.placing import place, points_of, turn
+
+
+def run(*arguments: object):
+    return CliRunner().invoke(cli, [str(a) for a in arguments])
+
+
+@pytest.fixture(scope="module")
+def offered() -> Iterator[None]:
+    """`by-mass` as if an installed package had it."""
+    known = registry.presets()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "presets", lambda: {**known, "by-mass": recipe()})
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Volumes a.nii.gz to f.nii.gz of one body in other places, with labels and landmarks."""
+    home = tmp_path_factory.mktemp("volumes")
+    draw = np.random.default_rng(0)
+    rows = []
+    for number, name in enumerate("abcdef"):
+        grid = place(turn((5 * number, 3, -4)) * (1.5, 1.7, 2.2), (26, 24, 20), (0.0, 10.0, -20.0))
+        middle = np.array([0.0, 10.0, -20.0]) + draw.uniform(-4, 4, 3)
+        away = points_of(grid, (26, 24, 20)) - middle
+        body = 1000 * np.exp(-((away / (9.0, 7.0, 8.0)) ** 2).sum(-1)) + draw.normal(0, 1)
+        nibabel.Nifti1Image(body.astype(np.float32), grid).to_filename(home / f"{name}.nii.gz")
+        labels = nibabel.Nifti1Image((body > 300).astype(np.uint8), grid)
+        labels.to_filename(home / f"{name}-labels.nii.gz")
+        spots = middle + np.array([[0, 0, 0], [3, 0, 0], [0, -3, 2]])
+        lines = ["x,y,z", *(",".join(map(str, spot)) for spot in spots)]
+        (home / f"{name}.csv").write_text("\n".join(lines))
+        rows.append(name)
+    columns = "fixed,moving,fixed_labels,moving_labels,fixed_points,moving_points"
+    pairs = [
+        f"{a}.nii.gz,{b}.nii.gz,{a}-labels.nii.gz,{b}-labels.nii.gz,{a}.csv,{b}.csv"
+        for a, b in zip(rows, rows[1:] + rows[:1], strict=True)
+    ]
+    (home / "pairs.csv").write_text("\n".join([columns, *pairs]))
+    return home
+
+
+@pytest.fixture(scope="module")
+def model(offered, folder, tmp_path_factory) -> Path:
+    """`by-mass` after two steps of training."""
+    out = tmp_path_factory.mktemp("models") / "by-mass"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("registration.calibrating.CASES", 12)
+        done = run("fit", "by-mass", "--data", folder / "pairs.csv", "--out", out)
+    assert done.exit_code == 0, done.output
+    return out
+
+
+def test_a_trained_model_is_calibrated_and_said_to_be(model):
+    config = json.loads((model / "config.json").read_text())
+    assert config["preset"]["task"] == "register"
+    assert config["confidence"]["n"] == 12
+    card = (model / "model_card.md").read_text()
+    assert "Task: register" in card
+    assert "healthy" not in card
+
+
+def test_register_writes_what_other_programs_read(model, folder, tmp_path):
+    out = tmp_path / "out"
+    words = ["--fixed", folder / "a.nii.gz", "--moving", folder / "b.nii.gz", "--out", out]
+    words += ["--labels", folder / "b-labels.nii.gz", "--points", folder / "b.csv"]
+    done = run("register", model, *words)
+    assert done.exit_code == 0, done.output
+    names = {path.name for path in out.iterdir()}
+    assert names == {
+        *("moved.nii.gz", "transform.tfm", "labels.nii.gz", "points.csv", "registration.json"),
+        *("registration.csv", "registration.npz", "report.html", "model.json"),
+    }
+    found = read_transform(out / "transform.tfm").matrix
+    with open(folder / "a.csv") as a, open(folder / "b.csv") as b:
+        fixed, moving = (
+            np.array([[float(v) for v in row.values()] for row in csv.DictReader(file)])
+            for file in (a, b)
+        )
+    np.testing.assert_allclose(fixed @ found[:3, :3].T + found[:3, 3], moving, atol=1.5)
+    with open(out / "points.csv") as file:
+        carried = np.array([[float(v) for v in row.values()] for row in csv.DictReader(file)])
+    np.testing.assert_allclose(carried, fixed, atol=1.5)
+    page = (out / "report.html").read_text()
+    assert "Registration" in page
+    assert "Anomaly" not in page
+    # The same pair may be written over, another may not.
+    assert run("register", model, *words).exit_code == 0
+    words[1] = folder / "c.nii.gz"
+    again = run("register", model, *words)
+    assert again.exit_code == 2
+    assert "choose another --out" in again.output
+
+
+def test_a_likely_failure_is_said_and_the_exit_code_is_1(model, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("registration.confidence.Confidence.probability", lambda *_: 0.93)
+    out = tmp_path / "out"
+    words = ["--fixed", folder / "a.nii.gz", "--moving", folder / "b.nii.gz", "--out", out]
+    done = run("register", model, *words)
+    assert done.exit_code == 1
+    assert "likely to have failed: probability 93% of an error above 5 mm" in done.output
+    assert (out / "moved.nii.gz").exists()
+    assert json.loads((out / "registration.json").read_text())["failed"] is True
+    assert "is likely to have failed" in (out / "report.html").read_text()
+
+
+def test_bad_scans_are_one_line_and_exit_code_2(model, folder, tmp_path):
+    image = nibabel.load(folder / "a.nii.gz")
+    pixels = np.asanyarray(image.dataobj)
+    bad = {
+        "four": nibabel.Nifti1Image(np.stack([pixels] * 3, -1), image.affine),
+        "flat": nibabel.Nifti1Image(np.zeros_like(pixels), image.affine),
+        "thin": nibabel.Nifti1Image(pixels[:, :, :1], image.affine),
+        "slice": nibabel.Nifti1Image(pixels[:, :, 0], image.affine),
+    }
+    nowhere = nibabel.Nifti1Image(pixels, image.affine)
+    nowhere.header["sform_code"] = nowhere.header["qform_code"] = 0
+    bad["nowhere"] = nowhere
+    messages = {
+        "four": "has 4 dimensions; expected one volume (3) or one slice (2)",
+        "flat": "is constant",
+        "thin": "is one voxel thin; expected a volume",
+        "slice": "is a single slice or picture; expected a volume as moving scan",
+        "nowhere": "has no orientation",
+    }
+    for name, one in bad.items():
+        path = tmp_path / f"{name}.nii"
+        one.to_filename(path)
+        if name == "nowhere":
+            content = bytearray(path.read_bytes())
+            content[252:256] = bytes(4)
+            path.write_bytes(content)
+        out = tmp_path / f"out-{name}"
+        done = run(
+            "register", model, "--fixed", folder / "a.nii.gz", "--moving", path, "--out", out
+        )
+        assert done.exit_code == 2, done.output
+        assert messages[name] in done.output
+        assert len(done.output.strip().splitlines()) == 1
+        assert not out.exists()
+
+
+def test_a_verb_of_another_task_says_so(model, quick_model, folder, tmp_path):
+    done = run("score", model, folder / "a.nii.gz", "--out", tmp_path / "o")
+    assert done.exit_code == 2
+    assert "does register; score is for models that detect" in done.output
+    words = ["--fixed", folder / "a.nii.gz", "--moving", folder / "b.nii.gz"]
+    done = run("register", quick_model, *words, "--out", tmp_path / "o")
+    assert done.exit_code == 2
+    assert "does detect; register is for models that register" in done.output
+
+
+def test_an_endpoint_takes_two_scans_and_gives_transform_and_moved_scan(model, folder, tmp_path):
+    import base64
+    import gzip
+
+    import mlflow
+    import pandas as pd
+    import SimpleITK as sitk
+
+    from ganatomy.served import Answers, Refused
+
+    loaded = mlflow.pyfunc.load_model(str(model))
+    assert [column.name for column in loaded.metadata.signature.inputs] == ["fixed", "moving"]
+    names = ("a", "b")
+    row = [(folder / f"{name}.nii.gz").read_bytes() for name in names]
+    (answer,) = loaded.predict(pd.DataFrame([row], columns=["fixed", "moving"])).to_dict("records")
+    (tmp_path / "t.tfm").write_text(answer["transform"])
+    (tmp_path / "m.nii").write_bytes(gzip.decompress(base64.b64decode(answer["moved"])))
+    images = [sitk.ReadImage(str(folder / f"{name}.nii.gz"), sitk.sitkFloat64) for name in names]
+    own = sitk.ReadImage(str(tmp_path / "m.nii"), sitk.sitkFloat64)
+    moved = sitk.Resample(images[1], images[0], sitk.ReadTransform(str(tmp_path / "t.tfm")))
+    a, b = map(sitk.GetArrayFromImage, (own, moved))
+    np.testing.assert_allclose(a[b > 20], b[b > 20], atol=0.5)
+    assert 0 <= answer["failure"] <= 1
+    assert answer["overlap"] > 0.5
+    assert np.isfinite(loaded.predict(loaded.input_example)["alignment_score"]).all()
+    with pytest.raises(Refused, match="no column moving; expected fixed, moving"):
+        Answers(model).predict(pd.DataFrame({"fixed": row[:1]}))
+    with pytest.raises(Refused, match="row 0 moving: is no image"):
+        Answers(model).predict(pd.DataFrame({"fixed": row[:1], "moving": [b"nothing"]}))
+    with pytest.raises(Refused, match="row 0 fixed: fixed is not bytes"):
+        Answers(model).predict(pd.DataFrame({"fixed": [3], "moving": row[:1]}))
