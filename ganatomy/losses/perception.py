@@ -37,8 +37,8 @@ def perceptual(x: Tensor, y: Tensor, features: keras.Model) -> Tensor:
     both: Any = features(ops.cast(ops.concatenate(seen), features.compute_dtype), training=False)
     losses = []
     for activation in keras.tree.flatten(both):
-        halves: Tensor = ops.reshape(ops.cast(activation, x.dtype), (2, sizes[0], -1))
-        losses.append(ops.mean(ops.square(ops.subtract(halves[0], halves[1])), axis=1))
+        of_x, of_y = _halves(ops.reshape(ops.cast(activation, x.dtype), (2, sizes[0], -1)))
+        losses.append(ops.mean(ops.square(of_x - of_y), axis=1))
     return ops.mean(ops.stack(losses), axis=0)
 
 
@@ -55,3 +55,7 @@ def _as_seen(x: Tensor, features: keras.Model) -> Tensor:
         x = ops.moveaxis(x, -2, 1)
         x = ops.reshape(x, (-1, *x.shape[2:]))
     return x
+
+
+def _halves(both: Tensor) -> tuple[Tensor, Tensor]:
+    return both[0], both[1]
