@@ -71,7 +71,7 @@ def control_presets(preset: Preset) -> dict[str, Preset]:
         "postprocessing": {**preset.postprocessing, "score": "map"},
     }
     plain = {"equalise": None, "align": False, "normalise": "range"}
-    plain |= {"mask": None, "bias_field": False, "margin": 0.0}
+    plain |= {"mask": None, "mask_erosion": 0.0, "bias_field": False, "margin": 0.0}
     raw = {
         **linear,
         "name": "raw",
