@@ -187,7 +187,7 @@ def _quantile(ordered: np.ndarray, counts: np.ndarray, q: float) -> np.ndarray:
     between = np.zeros_like(lower)
     # Infinity less infinity, or times zero, is no number.
     apart = (lower != upper) & (place > below)
-    between[apart] = (place - below)[apart] * (upper - lower)[apart]
+    between[apart] = (place - below)[apart] * (upper[apart] - lower[apart])
     return lower + between
 
 
