@@ -34,11 +34,11 @@ def perceptual(x: Tensor, y: Tensor, features: keras.Model) -> Tensor:
     x, y = as_pair(x, y)
     sizes: Any = ops.shape(x)
     seen = [_as_seen(image, features) for image in (x, y)]
-    both: Any = features(ops.cast(ops.concatenate(seen), features.compute_dtype), training=False)
+    both = features(ops.cast(ops.concatenate(seen), "float32"), training=False)
     losses = []
     for activation in keras.tree.flatten(both):
-        of_x, of_y = _halves(ops.reshape(ops.cast(activation, x.dtype), (2, sizes[0], -1)))
-        losses.append(ops.mean(ops.square(of_x - of_y), axis=1))
+        of_both: Tensor = ops.reshape(ops.cast(activation, x.dtype), (2, sizes[0], -1))
+        losses.append(ops.mean(ops.square(of_both[0] - of_both[1]), axis=1))
     return ops.mean(ops.stack(losses), axis=0)
 
 
@@ -49,13 +49,9 @@ def _as_seen(x: Tensor, features: keras.Model) -> Tensor:
     if taken not in (channels, 1) or len(wanted) > len(x.shape):
         raise ValueError(f"a network of images {wanted} does not see {tuple(x.shape)}")
     if taken == 1 and channels > 1:
-        x = ops.moveaxis(x, -1, 1)[..., None]
+        x = ops.expand_dims(ops.moveaxis(x, -1, 1), -1)
         x = ops.reshape(x, (-1, *x.shape[2:]))
     if len(wanted) < len(x.shape):
         x = ops.moveaxis(x, -2, 1)
         x = ops.reshape(x, (-1, *x.shape[2:]))
     return x
-
-
-def _halves(both: Tensor) -> tuple[Tensor, Tensor]:
-    return both[0], both[1]
