@@ -47,11 +47,11 @@ def score_to(scorer: Face, table: Table, folder: Path, *, maps: bool = True) -> 
     """Score a table into a folder.
 
     Writes scores.csv (a row a scan, in the table's order, each as soon as it is known), slices.csv
-    for scans of several samples (slices, tiles), worklist.csv (the most abnormal first), and for the report
-    examples.npz and, of volumes, volumes.npz. With maps: maps/ (what came in decides the format:
-    NIfTI, DICOM parametric map, picture with an overlay); and where the model has a threshold of
-    pixels lesions/ (masks of what lies above it: NIfTI, DICOM segmentation, picture) and
-    lesions.csv.
+    for scans of several samples (slices, tiles), worklist.csv (the most abnormal first), and for
+    the report examples.npz and, of volumes, volumes.npz. With maps: maps/ (what came in decides the
+    format: NIfTI, DICOM parametric map, picture with an overlay); and where the model has a
+    threshold of pixels lesions/ (masks of what lies above it: NIfTI, DICOM segmentation, picture)
+    and lesions.csv.
 
     A scan whose row has no error is not scored again; one that failed is tried again, and its new
     row comes last. A scan whose map cannot be written keeps its score and has the reason as its
