@@ -1,0 +1,292 @@
+"""Deformable registration: one image flows onto another, judged by a discriminator of pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+from keras import ops
+
+from ganatomy import losses
+from ganatomy.errors import WrongUse
+from ganatomy.game import Batch, Critic, Noise, Player, Stage
+from ganatomy.gradients import descend
+from ganatomy.objectives import check_critic, gradient_penalty, objective
+from registration.aligner import Aligner, Alignment
+from registration.deformations import STEPS, Displacement, Velocity
+from registration.fields import integrate, to_voxels, warp
+from registration.pair_critic import pair_critic
+from registration.perturbations import bend
+from registration.regularity import folding_penalty, smoothness
+from registration.transforms import Affine, Transform
+from registration.velocity_network import COARSE, coarse_grid, enlarged, velocity_network
+
+Tensor = Any
+
+# Each (x, y) -> [B], lower where the images are more alike.
+SIMILARITIES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "ncc": losses.ncc,
+    "mutual_information": losses.mutual_information,
+    "nmi": losses.normalised_mutual_information,
+    "ssim": losses.ssim,
+    "mind": losses.mind,
+    "l1": losses.l1,
+    "l2": losses.l2,
+}
+EMPTY = -1.0  # what stands outside a sample
+COARSEST = 5  # points an axis of the noise that bends a copy
+CLOSE, FAR = 1.0, (2.0, 10.0)  # mm that a copy is bent by where it is aligned, and where not
+SHADE, GRAIN = 0.4, 0.1  # how much its intensities are changed
+
+
+class Deformable(Aligner):
+    """A generator of velocities and a discriminator of pairs.
+
+    The generator sees a fixed and a moving image and gives a stationary velocity at half their
+    resolution, which is integrated and warps the moving image. It never paints: what comes out is
+    the moving image in another place.
+
+    The discriminator tells pairs (fixed, warped) from aligned ones. Between two patients no pair
+    is aligned to the voxel, so an aligned one is made of the fixed image and a copy of it that is
+    bent by up to 1 mm, with other contrast and noise: bent by a flow on the coarse grid as the
+    warped image is, and interpolated as often. Copies bent by 2 to 10 mm count as not aligned, so
+    that the discriminator learns place and not only whose noise it sees. Its logit is the
+    alignment score.
+
+    Terms of the generator: one by the name of each similarity, `smoothness`, `folding`,
+    `adversarial`, `cycle` (there and back again) and, with labels, `dice`.
+
+    Args:
+        shape: of one sample, (*size, channels).
+        spacing: mm a voxel along each axis of the samples' grid; 1 where None.
+        width: channels of the generator on the coarse grid.
+        depth: how often the coarse grid halves; None until its shortest side is 4 to 7.
+        similarities: names of `SIMILARITIES`.
+        labels: supervise with labels 1 to so many, which the table then has to have.
+        steps: squarings that integrate the velocity; 0 takes it as the displacement itself, which
+            may fold and has no simple inverse.
+        adversary: the adversarial objective, a name of `ganatomy.objectives.objective`.
+        critic_width: channels of the discriminator's first block.
+        spectral: divide the discriminator's kernels by their largest singular values.
+        refinement: steps of descent on a pair's own velocity after the network, on similarity and
+            regularity alone.
+        refinement_rate: how far such a step goes, coarse voxels.
+        **game: `term_weights`, `optimizers`, `averages` of `AdversarialModel`.
+
+    Raises:
+        ValueError: an unknown similarity, or settings of the discriminator that contradict each
+            other.
+
+    Reference: Mahapatra et al. 2018 (ISBI), equations 1 to 5: content, adversarial and cycle terms;
+    its generator's image is here the warped one. Dalca et al. 2018 for the velocity.
+    """
+
+    default_weights: ClassVar[dict[str, Any]] = {
+        "generator/smoothness": 1.0,
+        "generator/folding": 1.0,
+        "generator/adversarial": 0.01,
+        "generator/cycle": 0.0,
+        "discriminator/penalty": 0.0,
+    }
+    default_optimizer: ClassVar[dict[str, float]] = {"learning_rate": 5e-4}
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        spacing: Sequence[float] | None = None,
+        width: int = 16,
+        depth: int | None = None,
+        similarities: Sequence[str] = ("ncc",),
+        labels: int = 0,
+        steps: int = STEPS,
+        adversary: str = "least_squares",
+        critic_width: int = 8,
+        spectral: bool = True,
+        refinement: int = 0,
+        refinement_rate: float = 0.1,
+        **game: Any,
+    ):
+        super().__init__(**game)
+        unknown = set(similarities) - set(SIMILARITIES)
+        if unknown:
+            raise ValueError(f"similarities are {', '.join(SIMILARITIES)}, not {sorted(unknown)}")
+        if spacing is not None and len(spacing) != len(shape) - 1:
+            raise ValueError(f"spacing has {len(spacing)} numbers for {len(shape) - 1} axes")
+        check_critic(adversary, self._term_weights["discriminator/penalty"], bounded=spectral)
+        self.shape, self.grid = tuple(shape), tuple(shape[:-1])
+        self.spacing = tuple(spacing or (1.0,) * len(self.grid))
+        self.width, self.depth = width, depth
+        self.similarities, self.labels, self.steps = tuple(similarities), labels, steps
+        self.adversary = objective(adversary)
+        self.critic_width, self.spectral = critic_width, spectral
+        self.refinement, self.refinement_rate = refinement, refinement_rate
+        self.assemble()
+
+    @property
+    def noise(self) -> dict[str, Noise]:
+        bends = (*[COARSEST] * len(self.grid), len(self.grid))
+        return {
+            "close": Noise("normal", bends),
+            "far": Noise("normal", bends),
+            "grain": Noise("normal", self.shape),
+            "copy": Noise("uniform", (5,)),
+        }
+
+    def build_networks(self) -> dict[str, keras.Model]:
+        return {
+            "generator": velocity_network(self.shape, self.width, self.depth),
+            "discriminator": pair_critic(self.shape, self.critic_width, spectral=self.spectral),
+        }
+
+    def stages(self) -> list[Stage]:
+        return [
+            Stage(
+                "adversarial",
+                Critic("discriminator", self.discriminator_terms),
+                Player("generator", self.generator_terms),
+            )
+        ]
+
+    # From a velocity to an image --------------------------------------------------------------
+
+    def flow(self, velocity: Tensor) -> Tensor:
+        """The displacement on the coarse grid, [B, *coarse, rank], in its voxels."""
+        return integrate(velocity, self.steps)
+
+    def field(self, flow: Tensor) -> Tensor:
+        """The same on the image's grid, [B, *grid, rank], in its voxels."""
+        return enlarged(flow, self.grid) * COARSE
+
+    def warped(self, image: Tensor, flow: Tensor, value: float = EMPTY) -> Tensor:
+        """An image [B, *grid, c] as seen through a coarse displacement."""
+        return warp(image, self.field(flow), value=value)
+
+    # Training ---------------------------------------------------------------------------------
+
+    def play(self, batch: Batch) -> dict[str, Tensor]:
+        fixed, moving = batch["fixed"], batch["moving"]
+        velocity = self.networks["generator"](joined(fixed, moving), training=True)
+        flow = self.flow(velocity)
+        return {"flow": flow, "moved": self.warped(moving, flow)}
+
+    def generator_terms(self, batch: Batch, played: dict[str, Tensor]) -> dict[str, Any]:
+        fixed, moving, moved = batch["fixed"], batch["moving"], played["moved"]
+        judge = self.networks["discriminator"]
+        terms: dict[str, Any] = self.content_terms(fixed, moved, played["flow"])
+        terms["adversarial"] = lambda: self.adversary.generator(
+            judge(joined(fixed, moved), training=True)
+        )
+        terms["cycle"] = lambda: self.cycle(fixed, moving, moved)
+        if self.labels:
+            terms["dice"] = lambda: self.missed_labels(batch, played["flow"])
+        return terms
+
+    def content_terms(self, fixed: Tensor, moved: Tensor, flow: Tensor) -> dict[str, Any]:
+        """Similarities and regularities, by name: functions of no arguments that give [B]."""
+        spacing = [step * COARSE for step in self.spacing]
+        terms: dict[str, Any] = {
+            name: lambda loss=SIMILARITIES[name]: loss(fixed, moved) for name in self.similarities
+        }
+        terms["smoothness"] = lambda: smoothness(flow, spacing)
+        terms["folding"] = lambda: folding_penalty(flow)
+        return terms
+
+    def cycle(self, fixed: Tensor, moving: Tensor, moved: Tensor) -> Tensor:
+        """How far the moving image is from itself after the way to the fixed one and back, [B].
+
+        Reference: Mahapatra et al. 2018, equation 4.
+        """
+        back = self.flow(self.networks["generator"](joined(moving, fixed), training=True))
+        return losses.l1(moving, self.warped(moved, back))
+
+    def missed_labels(self, batch: Batch, flow: Tensor) -> Tensor:
+        """One minus the soft Dice of the labels, the moving ones warped linearly one by one, [B].
+
+        Raises:
+            WrongUse: the table has none.
+        """
+        if not {"fixed_labels", "moving_labels"} <= set(batch):
+            raise WrongUse(
+                f"labels is {self.labels}: give --data the roles fixed_labels and moving_labels"
+            )
+        fixed, moving = (self._one_hot(batch[role]) for role in ("fixed_labels", "moving_labels"))
+        return losses.dice(fixed, self.warped(moving, flow, value=0.0), background=True)
+
+    def _one_hot(self, labels: Tensor) -> Tensor:
+        numbers = np.arange(1, self.labels + 1, dtype=np.float32)
+        return ops.cast(ops.equal(labels, numbers), "float32")
+
+    def discriminator_terms(self, batch: Batch, played: dict[str, Tensor]) -> dict[str, Any]:
+        network, fixed = self.networks["discriminator"], batch["fixed"]
+
+        def judge(pair: Tensor) -> Tensor:
+            return network(pair, training=True)
+
+        aligned, apart = self.copies(batch)
+        real, fake = joined(fixed, aligned), joined(fixed, played["moved"])
+        logit = judge(real)
+        return {
+            "adversarial": self.adversary.critic(logit, judge(fake)),
+            "apart": lambda: self.adversary.critic(logit, judge(joined(fixed, apart))),
+            "penalty": lambda: gradient_penalty(judge, real, fake, batch["copy"][:, 4]),
+        }
+
+    def copies(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The fixed image with other contrast and noise, bent by little and by much."""
+        draw = batch["copy"]
+
+        def number(place: int) -> Tensor:
+            return ops.reshape(draw[:, place], (-1,) + (1,) * len(self.shape))
+
+        light: Any = ops.clip((batch["fixed"] + 1) / 2, 1e-6, 1.0)
+        shaded = 2 * light ** ops.exp(SHADE * (2 * number(0) - 1)) - 1
+        copy = ops.clip(shaded + GRAIN * number(1) * batch["grain"], -1.0, 1.0)
+        near, (least, most) = CLOSE * draw[:, 2], FAR
+        away = least + (most - least) * draw[:, 3]
+        columns, coarse = np.diag(self.spacing) * COARSE, coarse_grid(self.grid)
+        close, far = (
+            to_voxels(bend(batch[name], error, coarse, columns), columns)
+            for name, error in (("close", near), ("far", away))
+        )
+        return self.warped(copy, close), self.warped(copy, far)
+
+    # Alignment --------------------------------------------------------------------------------
+
+    def examine(self, fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The velocity, [B, *coarse, rank] in coarse voxels, the moved image and the score."""
+        velocity = self.network("generator")(joined(fixed, moving), training=False)
+        if self.refinement:
+            velocity = self.refined(fixed, moving, velocity)
+        moved = self.warped(moving, self.flow(velocity))
+        return velocity, moved, self.network("discriminator")(joined(fixed, moved), training=False)
+
+    def refined(self, fixed: Tensor, moving: Tensor, velocity: Tensor) -> Tensor:
+        """A velocity after some steps down the pair's own similarity and regularity."""
+
+        def value(velocity: Tensor) -> Tensor:
+            flow = self.flow(velocity)
+            terms = self.content_terms(fixed, self.warped(moving, flow), flow)
+            return sum(self.weight(f"generator/{name}") * term() for name, term in terms.items())
+
+        return descend(value, velocity, steps=self.refinement, learning_rate=self.refinement_rate).x
+
+    def transform(
+        self, alignment: Alignment, index: int, fixed_grid: np.ndarray, moving_grid: np.ndarray
+    ) -> Transform:
+        rank = len(self.grid)
+        coarse = np.eye(rank + 1)
+        coarse[:-1, :-1] *= COARSE
+        coarse[:-1, -1] = (COARSE - 1) / 2
+        place = fixed_grid @ coarse
+        velocity = (alignment.transform[index] @ place[:-1, :-1].T).astype(np.float32)
+        bent = (
+            Velocity(velocity, place, self.steps) if self.steps else Displacement(velocity, place)
+        )
+        return bent.then(Affine(moving_grid @ np.linalg.inv(fixed_grid)))
+
+
+def joined(fixed: Tensor, moved: Tensor) -> Tensor:
+    """A pair as the networks see it, [B, *grid, 2 C]."""
+    return ops.concatenate([fixed, moved], axis=-1)

@@ -1,0 +1,75 @@
+"""The network that sees a fixed and a moving image and says how one flows into the other."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from ganatomy.networks.blocks import of_rank
+from ganatomy.networks.unet import unet
+from ganatomy.scans.resample import weights
+
+COARSE = 2  # voxels of the image a voxel of the velocity
+
+
+def coarse_grid(grid: tuple[int, ...]) -> tuple[int, ...]:
+    """The grid of the velocity: half as many voxels along each axis, rounded up.
+
+    Its voxel h is centred on `2 h + 1/2` of the image.
+    """
+    return tuple(-(-side // COARSE) for side in grid)
+
+
+def velocity_network(
+    shape: tuple[int, ...], width: int = 16, depth: int | None = None, name: str = "generator"
+) -> keras.Model:
+    """Pairs to a stationary velocity at half their resolution.
+
+    A strided convolution, then a U-Net on the coarse grid, of any sides. Untrained, it says next
+    to nothing moves.
+
+    Args:
+        shape: of one image, (H, W, C) or (D1, D2, D3, C), sides of 4 or more.
+        width: channels on the coarse grid; they double a level.
+        depth: how often the coarse grid halves; None until its shortest side is 4 to 7.
+
+    Returns:
+        pairs [B, *grid, 2 C], the fixed image's channels first, -> velocities
+        [B, *coarse, rank] in voxels of the coarse grid, float32.
+
+    Reference: Balakrishnan et al. 2019, figure 3; Dalca et al. 2018 for a velocity at half
+    resolution that starts near 0.
+    """
+    *grid, channels = shape
+    rank, coarse = len(grid), coarse_grid(tuple(grid))
+    pair: Any = keras.Input((*grid, 2 * channels), name="pair")
+    x = pair
+    odd = [side % COARSE for side in grid]
+    if any(odd):
+        x = ops.pad(x, [(0, 0), *((0, n) for n in odd), (0, 0)], mode="symmetric")
+    x = of_rank("HalvingConv", rank)(width, kernel_initializer="he_normal", name="coarse")(x)
+    x = layers.LeakyReLU(negative_slope=0.2, name="coarse_out")(x)
+    body = unet((*coarse, width), rank, width=width, depth=depth, norm=None, name="flow")
+    last = body.get_layer("output")
+    last.kernel.assign(last.kernel * 1e-2)
+    return keras.Model(pair, body(x), name=name)
+
+
+def enlarged(field: Any, grid: tuple[int, ...]) -> Any:
+    """Numbers on the coarse grid, on the image's: linear between voxels, as at the edge outside.
+
+    Args:
+        field: [B, *coarse, c].
+        grid: of the image.
+
+    Returns:
+        [B, *grid, c].
+    """
+    names = "bxyzc"[: len(grid) + 1] + "c"
+    for axis, side in enumerate(grid, 1):
+        index = (np.arange(side) - (COARSE - 1) / 2) / COARSE
+        rows = ops.convert_to_tensor(weights(index, field.shape[axis]), dtype=field.dtype)
+        name = names[axis]
+        field = ops.einsum(f"{names},n{name}->{names.replace(name, 'n')}", field, rows)
+    return field

@@ -1,0 +1,194 @@
+"""Deformable registration: what is trained, what comes out, and what it means in mm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ganatomy.errors import WrongUse
+from ganatomy.gradients import gradient
+from registration.deformable import SIMILARITIES, Deformable
+from registration.fields import jacobian_determinant, warp
+from registration.transforms import moved
+from registration.velocity_network import coarse_grid, enlarged, velocity_network
+
+SHAPES = {2: (13, 10, 1), 3: (9, 8, 11, 1)}
+
+
+def made(rank: int = 3, **settings: Any) -> Deformable:
+    return Deformable(SHAPES[rank], **{"width": 2, "critic_width": 2, **settings})
+
+
+def batch_of(model: Deformable, count: int = 2, labels: int = 0) -> dict[str, np.ndarray]:
+    draw = np.random.default_rng(0)
+    batch: dict[str, Any] = {
+        role: draw.uniform(-1, 1, (count, *model.shape)) for role in ("fixed", "moving")
+    }
+    for name, noise in model.noise.items():
+        kind = draw.normal if noise.kind == "normal" else draw.uniform
+        batch[name] = kind(size=(count, *noise.shape))
+    if labels:
+        for role in ("fixed_labels", "moving_labels"):
+            batch[role] = draw.integers(0, labels + 1, (count, *model.shape))
+    return {name: array.astype("float32") for name, array in batch.items()}
+
+
+def bumpy(model: Deformable, size: float = 1.0) -> np.ndarray:
+    """A smooth velocity on the coarse grid."""
+    from scipy.ndimage import gaussian_filter
+
+    coarse = coarse_grid(model.grid)
+    draw = np.random.default_rng(1).normal(size=(1, *coarse, len(coarse)))
+    smooth = gaussian_filter(draw, (0, *[1.5] * len(coarse), 0))
+    return (size * smooth / np.abs(smooth).max()).astype("float32")
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_a_step_trains_both_players(rank):
+    model = made(rank, labels=2, term_weights={"generator/cycle": 0.1})
+    before = {n: [w.numpy() for w in net.trainable_variables] for n, net in model.networks.items()}
+    data = {name: array[:, None] for name, array in batch_of(model, labels=2).items()}
+    model.enter(model.stage_list[0])
+    logs = model.train_step(data)
+    assert set(logs) >= {
+        "discriminator/adversarial",
+        "discriminator/apart",
+        "generator/ncc",
+        "generator/adversarial",
+        "generator/cycle",
+        "generator/dice",
+        "generator/smoothness",
+    }
+    assert all(np.isfinite(value).all() for value in logs.values())
+    for name, network in model.networks.items():
+        pairs = zip(before[name], network.trainable_variables, strict=True)
+        assert any(not np.array_equal(a, b.numpy()) for a, b in pairs)
+
+
+@pytest.mark.parametrize("shape", [(13, 10, 2), (4, 31, 1), (9, 8, 11, 1), (6, 5, 17, 1)])
+def test_an_untrained_network_takes_any_sides_and_hardly_moves(shape):
+    network = velocity_network(shape, width=2)
+    pair = np.random.default_rng(2).uniform(-1, 1, (2, *shape[:-1], 2 * shape[-1]))
+    velocity = np.asarray(network(pair.astype("float32"), training=False))
+    assert velocity.shape == (2, *coarse_grid(shape[:-1]), len(shape) - 1)
+    assert 0 < np.abs(velocity).max() < 0.2
+
+
+def test_the_coarse_grid_is_where_it_is_said_to_be():
+    place = np.moveaxis(np.indices((4, 3)), 0, -1)[None] * 2.0 + 0.5
+    found = np.asarray(enlarged(place.astype("float32"), (7, 6)))[0]
+    expected = np.clip(np.moveaxis(np.indices((7, 6)), 0, -1), 0.5, [6.5, 4.5])
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+@pytest.mark.parametrize("steps", [7, 0])
+def test_the_transform_in_mm_is_what_warped_the_samples(rank, steps):
+    model = made(rank, steps=steps)
+    model.networks["generator"].get_layer("flow").get_layer("output").bias.assign([0.4] * rank)
+    draw = np.random.default_rng(3)
+    fixed, moving = draw.uniform(-1, 1, (2, 1, *model.shape)).astype("float32")
+    found = model.align(fixed, moving)
+    grids = [np.eye(rank + 1), np.eye(rank + 1)]
+    grids[0][:-1] = draw.normal(size=(rank, rank + 1)) * 0.3 + 1.5 * np.eye(rank, rank + 1)
+    grids[1][:-1] = draw.normal(size=(rank, rank + 1)) * 0.3 + 2.0 * np.eye(rank, rank + 1)
+    transform = model.transform(found, 0, *grids)
+    again = moved(moving[0], grids[1], transform, model.grid, grids[0], value=-1.0)
+    np.testing.assert_allclose(again, found.moved[0], atol=2e-4)
+    assert np.abs(found.moved - moving).max() > 0.1
+
+
+def test_a_flow_has_its_inverse_and_does_not_fold():
+    model = Deformable((20, 18, 16, 1), width=2, critic_width=2)
+    velocity = bumpy(model, 2.0)
+    there, back = (model.field(model.flow(sign * velocity)) for sign in (1, -1))
+    assert np.asarray(jacobian_determinant(there)).min() > 0
+    assert np.abs(there).max() > 2
+    inner = (0, *[slice(5, -5)] * 3)
+    miss = np.asarray(there + warp(back, there, border="edge"))[inner]
+    assert np.abs(miss).mean() < 0.1
+
+
+def test_nothing_is_painted():
+    """What comes out holds no intensity that the moving image does not."""
+    model = made(3)
+    model.networks["generator"].get_layer("flow").get_layer("output").bias.assign([0.7] * 3)
+    moving = np.full((1, *model.shape), 0.25, "float32")
+    fixed = np.random.default_rng(4).uniform(-1, 1, moving.shape).astype("float32")
+    seen = model.align(fixed, moving).moved
+    assert seen.min() >= -1
+    assert seen.max() <= 0.25 + 1e-6
+    assert np.allclose(seen[0, :-4, :-4, :-4], 0.25)
+
+
+def test_copies_are_bent_by_as_much_as_is_said():
+    model = Deformable((24, 24, 24, 1), width=2, critic_width=2)
+    batch = batch_of(model, 3)
+    ramp = np.linspace(-0.9, 0.9, 24, dtype="float32")[:, None, None, None]
+    batch["fixed"] = np.broadcast_to(ramp, (3, *model.shape)).copy()
+    batch["grain"] *= 0
+    batch["copy"][:] = 0.5  # no change of contrast
+    close, far = (np.asarray(copy)[:, 7:-7, 7:-7, 7:-7] for copy in model.copies(batch))
+    fixed = batch["fixed"][:, 7:-7, 7:-7, 7:-7]
+    voxel = ramp[1, 0, 0, 0] - ramp[0, 0, 0, 0]
+    # The mean shift along one axis of three is a part of the whole.
+    assert 0.05 < np.abs(close - fixed).mean() / voxel < 0.5
+    assert np.abs(far - fixed).mean() > 4 * np.abs(close - fixed).mean()
+
+
+@pytest.mark.parametrize("name", sorted(SIMILARITIES))
+def test_each_similarity_has_a_gradient_to_the_velocity(name):
+    model = made(3, similarities=[name])
+    batch = batch_of(model)
+
+    def value(velocity):
+        flow = model.flow(velocity)
+        return model.content_terms(batch["fixed"], model.warped(batch["moving"], flow), flow)[
+            name
+        ]()
+
+    start = np.repeat(bumpy(model, 0.3), 2, axis=0)
+    assert np.asarray(value(start)).shape == (2,)
+    slope = np.asarray(gradient(value, start))
+    assert np.isfinite(slope).all()
+    assert np.abs(slope).max() > 0
+
+
+def test_descent_after_the_network_makes_the_pair_more_alike():
+    from scipy.ndimage import gaussian_filter
+
+    image = gaussian_filter(np.random.default_rng(5).normal(size=(24, 24)), 2)
+    image = (image / np.abs(image).max())[None, ..., None].astype("float32")
+    other = np.roll(image, 1, axis=1)
+    plain, refined = (
+        Deformable((24, 24, 1), width=2, critic_width=2, refinement=n) for n in (0, 20)
+    )
+    refined.networks["generator"].set_weights(plain.networks["generator"].get_weights())
+    before, after = (
+        float(SIMILARITIES["ncc"](image, model.align(image, other).moved)[0])
+        for model in (plain, refined)
+    )
+    assert after < 0.5 * before
+
+
+def test_supervision_without_labels_says_what_is_missing():
+    model = made(2, labels=2)
+    data = {name: array[:, None] for name, array in batch_of(model).items()}
+    model.enter(model.stage_list[0])
+    with pytest.raises(WrongUse, match="fixed_labels and moving_labels"):
+        model.train_step(data)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"similarities": ["likeness"]}, "similarities are ncc"),
+        ({"spacing": [1.0]}, "spacing has 1 numbers for 3 axes"),
+        ({"adversary": "wasserstein", "spectral": False}, "bounded slope"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        made(3, **settings)
