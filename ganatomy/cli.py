@@ -25,7 +25,7 @@ from ganatomy.printing import (
     warn_of_unlike,
 )
 from ganatomy.quiet import import_tensorflow
-from ganatomy.registering import register
+from ganatomy.registering import evaluate_pairs, register
 
 
 def main() -> None:
@@ -123,7 +123,10 @@ def fit(
     rows = {
         role: how for place, (role, how) in enumerate(roles.items()) if not place or how == "joined"
     }
-    held = read_labelled_table(validation, rows) if validation else None
+    own = getattr(registry.face(recipe.task), "read_validation", None)
+    held = None
+    if validation:
+        held = own(validation) if own else read_labelled_table(validation, rows)
     out = out or Path("runs") / name
     from ganatomy.run_folder import is_finished
     from ganatomy.training import fit as train
@@ -153,6 +156,8 @@ def fit(
             measures = read_measures(folder)
             print_measures([(folder.name, measures)])
             measured.append(measures)
+            if held.label is None:
+                continue
             healthy = set(held.rows(held.label == 0).names)
             unlike = unlike_of(folder / "evaluation" / "scores.csv", healthy)
             warn_of_unlike(unlike, "healthy scans of --validation")
@@ -236,6 +241,7 @@ def calibrate(model: str, data: tuple[str, ...], fpr: float, pixel_fpr: float, o
     type=click.Path(path_type=Path),
     help="Masks, each called as its scan; or a column 'mask' of the CSV.",
 )
+@click.option("--known-transforms", type=click.IntRange(1), help="Make so many, to be found again.")
 @click.option(
     "--json",
     "json_file",
@@ -250,27 +256,36 @@ def evaluate(
     normal: Path | None,
     abnormal: Path | None,
     masks: Path | None,
+    known_transforms: int | None,
     json_file: Path | None,
     out: Path | None,
 ) -> None:
-    """Measure one or several MODELS on labelled scans, side by side; of seeds the mean too."""
+    """Measure one or several MODELS on labelled scans or pairs, side by side; of seeds the mean."""
     import shutil
 
-    from ganatomy.artifacts import are_seeds, local_folder, refuse_full, write_whole
+    from ganatomy.artifacts import are_seeds, local_folder, read_config, refuse_full, write_whole
     from ganatomy.tables import read_labelled_table, table_of_two, with_masks
 
+    usage = "give --data, or --abnormal with --normal or --masks or both"
+    if not data and abnormal is None:
+        raise click.UsageError(usage)
+    if json_file is not None and not json_file.parent.is_dir():
+        raise click.UsageError(f"--json {json_file}: no such folder {json_file.parent}")
+    sources = [local_folder(model) for model in models]
+    if {read_config(source)["preset"]["task"] for source in sources} == {"register"}:
+        evaluate_pairs(models, sources, data, known_transforms or 0, json_file, out)
+        return
+    if known_transforms is not None:
+        raise click.UsageError("--known-transforms is for models that register")
     roles = {"scan": "joined"}
     if abnormal is not None and (normal or masks) and not data:
         table = table_of_two(normal, abnormal)
     elif data and normal is None and abnormal is None:
         table = read_labelled_table(data, roles)
     else:
-        raise click.UsageError("give --data, or --abnormal with --normal or --masks or both")
+        raise click.UsageError(usage)
     if masks is not None:
         table = with_masks(table, masks)
-    if json_file is not None and not json_file.parent.is_dir():
-        raise click.UsageError(f"--json {json_file}: no such folder {json_file.parent}")
-    sources = [local_folder(model) for model in models]
     folders: list[Path | None] = [out]
     names = numbered(map(name_of, models), "-{}")
     if len(models) > 1:

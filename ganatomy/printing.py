@@ -36,6 +36,9 @@ def warn_of_unlike(unlike: Iterable[float], what: str) -> None:
 def print_measures(found: Iterable[tuple[str, dict]]) -> None:
     """Measures of models with their intervals, and the controls beside each."""
     for name, measures in found:
+        if measures.get("task") == "register":
+            print_pairs(name, measures)
+            continue
         counts = f"{measures['n_healthy']} healthy, {measures['n_abnormal']} abnormal"
         by = "patients" if measures["patients"] else "scans"
         click.echo(f"{name}: {counts} (95 % intervals over {by})")
@@ -54,6 +57,28 @@ def print_measures(found: Iterable[tuple[str, dict]]) -> None:
             )
         if "pixels" in measures:
             _print_pixels(measures["pixels"])
+
+
+def print_pairs(name: str, measures: dict[str, Any]) -> None:
+    """Measures of a model of pairs with their intervals, and what others make of the same."""
+    by = "patients" if measures["patients"] else "pairs"
+    known = measures["known_transforms"]
+    what = f"{known} known transforms" if known else f"{measures['n_pairs']} pairs"
+    click.echo(f"{name}: {what} (95 % intervals over {by})")
+    for method, own in {"": measures["measures"], **measures["methods"]}.items():
+        if method:
+            click.echo(f"  {method}")
+        for key, value in own.items():
+            click.echo(
+                f"  {'  ' * bool(method)}{key.replace('_', ' '):<24} {value['value']:.4g} "
+                f"({value['low']:.4g} to {value['high']:.4g})"
+            )
+    auroc = measures["score"].get("auroc")
+    if auroc is not None:
+        click.echo(
+            f"  alignment score tells errors above {measures['limit_mm']:g} mm: AUROC "
+            f"{auroc['value']:.3f} ({auroc['low']:.3f} to {auroc['high']:.3f})"
+        )
 
 
 def _print_pixels(pixels: dict[str, Any]) -> None:

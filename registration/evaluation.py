@@ -110,7 +110,7 @@ def evaluate(
         if progress is not None:
             progress(number + 1, total)
     frame = pd.DataFrame(rows)
-    if not len(frame) or not (frame["method"] == OWN).any():
+    if not rows:
         why = f"; the first: {failures[0]}" if failures else ""
         raise TableError(f"not one of {total} pairs could be registered{why}")
     measures = _summed(registrar, frame, known, failures)
@@ -145,8 +145,9 @@ def _cases(
 def _case(pair: Pair, fixed: Scan, moving: Scan) -> Case:
     labels = points = goals = None
     if pair.fixed_labels is not None and pair.moving_labels is not None:
-        labels = tuple(
-            read_scan(path, constant=True) for path in (pair.fixed_labels, pair.moving_labels)
+        labels = (
+            read_scan(pair.fixed_labels, constant=True),
+            read_scan(pair.moving_labels, constant=True),
         )
         if labels[0].shape != fixed.shape:
             problem = f"has the grid {labels[0].shape}, its scan {fixed.shape}"

@@ -31,8 +31,26 @@ class Pair:
     moving_points: Path | None = None
 
 
-def read_pairs(specs: Sequence[str]) -> list[Pair]:
+def read_pairs(specs: Sequence[str], *, alone: bool = False) -> list[Pair]:
     """The pairs that the command line names.
+
+    Args:
+        specs: see `read_pair_table`; folders or files of scans where they may stand alone.
+        alone: what names no pairs are scans, each paired with itself.
+
+    Raises:
+        TableError: see `read_pair_table`.
+    """
+    named = _columns(specs) | {spec.partition("=")[0] for spec in specs if "=" in spec}
+    if alone and not {"fixed", "moving"} & named:
+        table = read_table(specs, {"scan": "joined"})
+        rows = zip(table.names, table.first, table.whose, strict=True)
+        return [Pair(name, path, path, str(whose)) for name, path, whose in rows]
+    return pairs_of(read_pair_table(specs))
+
+
+def read_pair_table(specs: Sequence[str]) -> Table:
+    """The table of pairs that the command line names.
 
     Args:
         specs: a CSV with the columns fixed and moving, and perhaps `fixed_labels` and
@@ -50,7 +68,7 @@ def read_pairs(specs: Sequence[str]) -> list[Pair]:
             other = next(name for name in kind if name not in columns)
             raise TableError(f"{specs[0]}: has {held[0]} without {other}")
         roles |= dict.fromkeys(held, "joined")
-    return pairs_of(read_table(specs, roles))
+    return read_table(specs, roles)
 
 
 def pairs_of(table: Table) -> list[Pair]:

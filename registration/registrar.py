@@ -240,6 +240,28 @@ class Registrar:
 
         return evaluate(self, pairs_of(table), folder, progress=counter("evaluating"))
 
+    @staticmethod
+    def read_validation(specs: Sequence[str]) -> Table:
+        """The pairs to measure on after training; see `registration.pairs.read_pairs`."""
+        from registration.pairs import read_pair_table
+
+        return read_pair_table(specs)
+
+    def evaluate_pairs(self, specs: Sequence[str], known: int, folder: Path | None = None) -> Any:
+        """Measures on the pairs of a table, or of scans each with itself, beside other programs.
+
+        Args:
+            specs: of `read_pairs`; with `known` also folders of scans.
+            known: so many transforms are made and found again; 0 for none.
+            folder: see `evaluate`.
+        """
+        from registration.evaluation import evaluate
+        from registration.pairs import read_pairs
+
+        pairs = read_pairs(specs, alone=known > 0)
+        counted = counter("evaluating")
+        return evaluate(self, pairs, folder, known=known, others=True, progress=counted)
+
     # On disk -----------------------------------------------------------------------------------
 
     @staticmethod

@@ -200,3 +200,30 @@ def test_an_endpoint_takes_two_scans_and_gives_transform_and_moved_scan(model, f
         Answers(model).predict(pd.DataFrame({"fixed": row[:1], "moving": [b"nothing"]}))
     with pytest.raises(Refused, match="row 0 fixed: fixed is not bytes"):
         Answers(model).predict(pd.DataFrame({"fixed": [3], "moving": row[:1]}))
+
+
+def test_evaluate_lays_others_beside_the_model(model, folder, tmp_path, monkeypatch):
+    from registration.baselines import identity
+
+    named = {"identity": identity, "another": identity}
+    monkeypatch.setattr("registration.evaluation.baselines", lambda bends: named)
+    words = ["evaluate", model, "--json", tmp_path / "m.json"]
+    done = run(*words, "--data", folder / "pairs.csv", "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    measures = json.loads((tmp_path / "m.json").read_text())
+    assert set(measures["methods"]) == set(named)
+    assert measures["measures"]["dice"]["value"] > measures["methods"]["another"]["dice"]["value"]
+    assert "error median" in done.output
+    assert (tmp_path / "out" / "pairs.csv").exists()
+    done = run(*words, "--data", folder / "a.nii.gz", "--known-transforms", 2)
+    assert done.exit_code == 0, done.output
+    assert "2 known transforms" in done.output
+    done = run(*words, "--data", folder / "a.nii.gz")
+    assert done.exit_code == 2
+    assert "fixed, moving" in done.output
+
+
+def test_a_detector_knows_no_transforms(quick_model, folder):
+    done = run("evaluate", quick_model, "--data", folder, "--known-transforms", 2)
+    assert done.exit_code == 2
+    assert "--known-transforms is for models that register" in done.output
