@@ -16,7 +16,7 @@ from ganatomy.report.comparison import comparison_section, comparison_verdict
 from ganatomy.report.figures import distribution, roc
 from ganatomy.report.folder import Findings, read_folder
 from ganatomy.report.pixels import pixel_section
-from ganatomy.report.registration import registration_section, registration_verdict
+from ganatomy.report.registration import methods, registration_section, registration_verdict
 from ganatomy.report.scored import Row, Scored, gather_scores, measured_rows
 from ganatomy.report.tables import (
     extra_tables,
@@ -104,6 +104,8 @@ def _head(findings: Findings, scored: Scored | None, rows: list[Row]) -> dict[st
             for row in rows[1:]
             if "linear" in row.name.lower() and "auroc" in row.measures
         ]
+    elif findings.measures.get("task") == "register":
+        said = f"Measured on {count(int(findings.measures.get('n_pairs', 0)), 'pair')} of scans."
     elif findings.registration:
         said = registration_verdict(findings.registration)
     elif findings.compared:
@@ -198,7 +200,7 @@ def _sections(findings: Findings, scored: Scored | None, rows: list[Row]) -> dic
         "pixels": pixel_section(
             findings.measures.get("pixels"), resampled, findings.measures.get("pixel_fpr")
         ),
-        "extra": extra_tables(findings.measures.get("extra")),
+        "extra": extra_tables(findings.measures.get("extra") or methods(findings.measures)),
         "card_html": render_card(findings.card),
         "settings": settings_table(findings.config) if findings.config else None,
     }

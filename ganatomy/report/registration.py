@@ -88,6 +88,14 @@ def registration_section(record: Mapping[str, Any], planes: Planes) -> dict[str,
     }
 
 
+def methods(measures: Mapping[str, Any]) -> dict[str, Any]:
+    """Of an evaluation of pairs, the measures of every method by name; else nothing."""
+    if measures.get("task") != "register":
+        return {}
+    own = {"This model": measures["measures"], **measures["methods"]}
+    return {"pairs": own, "differences_to_this_model": measures["differences"]}
+
+
 def registration_verdict(record: Mapping[str, Any]) -> str:
     """How it went, in one or two sentences."""
     failure, failed = record.get("failure"), record.get("failed")
