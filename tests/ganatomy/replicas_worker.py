@@ -26,6 +26,10 @@ AVERAGES = {"generator": 0.9, "encoder": 0.8}
 
 # By case: a model that a preset names, and settings that reach every branch of it.
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "deformable": (
+        "registration.deformable:Deformable",
+        {"labels": 1, "critic_width": 4, "averages": {"generator": 0.9}},
+    ),
     "planted density": ("anogan.density:PlantedDensity", {"density": "neighbours", "memory": 8}),
     "density of a critic": (
         "anogan.density:GANDensity",
@@ -138,10 +142,13 @@ def play(case: str, strategy: Any) -> tuple[list[list[np.ndarray]], list[dict], 
     began = [np.array(v) for v in model.trainable_variables]
     # Roles of no row have another number of samples.
     draw, counts = np.random.default_rng(0), range(SAMPLES, SAMPLES + 3 * len(model.roles), 3)
-    arrays = {
-        role: draw.uniform(-1, 1, (SAMPLES if how == "joined" else count, *shape)).astype("float32")
-        for (role, how), count in zip(model.roles.items(), counts, strict=True)
-    }
+    arrays = {}
+    for (role, how), count in zip(model.roles.items(), counts, strict=True):
+        if how in model.roles:  # labels, one with each of their scans
+            arrays[role] = draw.integers(0, 2, arrays[how].shape).astype("float32")
+        else:
+            many = SAMPLES if how == "joined" else count
+            arrays[role] = draw.uniform(-1, 1, (many, *shape)).astype("float32")
     losses: list[dict] = []
 
     class Keep(keras.callbacks.Callback):

@@ -34,6 +34,7 @@ from tests.ganatomy.replicas_worker import CASES
 ROOT = Path(__file__).parents[2]
 # What runs every time reaches every model and both kinds of network; the rest is slow.
 ALWAYS = (
+    "deformable",
     "anogan clipped",
     "fanogan 1",
     "patch posterior",

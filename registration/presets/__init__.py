@@ -1,0 +1,1 @@
+"""Recipes of this suite, one YAML file each."""
