@@ -212,12 +212,12 @@ def rebuilt(artifact: Any, preset: Any) -> Any:
 def joined(rule: str, members: Sequence[Scores]) -> Scores:
     """The mean of members' scores, each measured by its own healthy ones, see `RULES`."""
     told = [RULES[rule](one.healthy) for one in members]
-    return Scores(
-        *(
-            np.mean([of(getattr(one, name)) for of, one in zip(told, members, strict=True)], axis=0)
-            for name in Scores._fields
-        )
+    means = (
+        np.mean([of(getattr(one, name)) for of, one in zip(told, members, strict=True)], axis=0)
+        for name in ("test", "moved")
     )
+    # Seeds draw who is held out, for each member others; nothing is made of an ensemble again.
+    return Scores(np.empty(0), *means)
 
 
 def moved(paths: Sequence[Path], folder: Path) -> list[Path]:
