@@ -232,7 +232,10 @@ def _planted(
             donor=donor if kind == "foreign" else None,
         )  # fmt: skip
         stem = f"{file.stem}-{kind}.png"
-        scan = write_grey(folder / "scans" / stem, lesion.image)
+        # Brighter than all else, a lesion would change how the whole picture is normalised, and be
+        # told by that.
+        shown = np.clip(lesion.image, image.min(), image.max())
+        scan = write_grey(folder / "scans" / stem, shown)
         mask = write_grey(folder / "masks" / stem, 255.0 * lesion.mask)
         rows.append((scan, 1, "", kind, mask.resolve()))
     return Task(
