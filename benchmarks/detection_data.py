@@ -7,6 +7,7 @@ written as CSV files beside the models, so that a row of the results can be made
 from __future__ import annotations
 
 import csv
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -231,17 +232,20 @@ def _planted(
             image, kind, size, number, within=organ(image), strength=1.0,
             donor=donor if kind == "foreign" else None,
         )  # fmt: skip
-        stem = f"{file.stem}-{kind}.png"
         # Brighter than all else, a lesion would change how the whole picture is normalised, and be
         # told by that.
-        shown = np.clip(lesion.image, image.min(), image.max())
-        scan = write_grey(folder / "scans" / stem, shown)
-        mask = write_grey(folder / "masks" / stem, 255.0 * lesion.mask)
+        shown = np.rint(np.clip(lesion.image, image.min(), image.max()))
+        # A row of results is known by the names of its scans: other lesions have other names.
+        content = hashlib.sha256(shown.tobytes() + lesion.mask.tobytes()).hexdigest()[:8]
+        name_of = f"{file.stem}-{kind}-{content}.png"
+        scan = write_grey(folder / "scans" / name_of, shown)
+        mask = write_grey(folder / "masks" / name_of, 255.0 * lesion.mask)
         rows.append((scan, 1, "", kind, mask.resolve()))
     return Task(
         name,
         f"Trained on {len(others)} {what}; measured on {len(held)} others, half of them with one "
         f"planted lesion ({', '.join(KINDS)}; {sizes[0]:g} to {sizes[1]:g} of the shorter side). "
+        "No patients are known: slices of one may be on both sides; intervals over slices. "
         "Lesions are made, not real: this says how small a change is seen, nothing of disease.",
         _write(folder / "train.csv", [(p, 0, "", "none") for p in others]),
         _write(folder / "test.csv", rows),
