@@ -208,6 +208,20 @@ def test_no_components_leave_the_healthy_mean():
     )
 
 
+def test_of_very_many_samples_some_are_fitted_on(monkeypatch):
+    """The same ones each time, drawn of all; never too few for the components."""
+    few = np.sort(np.random.default_rng(0).choice(40, 10, replace=False))
+    healthy, new = images(40, seed=2), images(3, seed=3)
+    expected = Linear(SHAPE, components=2)
+    expected.solve(healthy[few])
+    monkeypatch.setattr("anogan.linear.MOST", 10 * int(np.prod(SHAPE)))
+    model = Linear(SHAPE, components=2)
+    model.solve(healthy)
+    for one, other in zip(model.inspect(new), expected.inspect(new), strict=True):
+        np.testing.assert_array_equal(one, other)
+    Linear(SHAPE, components=20).solve(healthy)
+
+
 def test_too_few_samples_for_the_components_are_counted():
     with pytest.raises(ValueError, match="4 samples are too few for 4 components"):
         Linear(SHAPE, components=4).solve(images(4))
