@@ -56,7 +56,7 @@ bench: env  ## speed beside what a user would pick instead; results in docs/benc
 	$(BIN)/python -m pip install --quiet --no-compile --editable '.[dev,bench,spark]'
 	$(BIN)/python -m benchmarks
 
-bench-detection: env  ## every detector by one protocol; needs ../shared/data; an hour and a half
+bench-detection: env  ## every detector by one protocol; needs ../shared/data; two to three hours
 	$(BIN)/python -m benchmarks.detection
 
 .venv-parity/.built: benchmarks/parity/requirements.txt
