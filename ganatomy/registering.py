@@ -56,6 +56,11 @@ def register(
         f"alignment score {found.alignment_score:.4g}, overlap {found.overlap:.0%}, "
         f"folds {found.folds:.2%}"
     )
+    if summary["refinement"] != "none":
+        click.echo(
+            f"refined ({summary['refinement']}) by {summary['refined_by_mm']:.3g} mm, mutual "
+            f"information {summary['information_before']:.3g} to {summary['information']:.3g}"
+        )
     click.echo(f"registration: {out}")
     if found.failed is None:
         click.echo("the model was not calibrated: look at the report", err=True)

@@ -28,6 +28,7 @@ def answer(found: Registration) -> dict[str, Any]:
         "failure": found.failure,
         "overlap": found.overlap,
         "folds": found.folds,
+        "refinement": "none" if found.refinement is None else found.refinement.reach,
         "transform": _transform(found),
         "moved": base64.b64encode(_file(found.moved)).decode("ascii"),
     }

@@ -19,17 +19,19 @@ COARSE = 4  # points an axis between which a smooth deformation is a spline
 POINTS = 500  # over which an error is the mean
 
 
-def rigid(scan: Scan, seed: int, index: int) -> Transform:
+def rigid(scan: Scan, seed: int, index: int, size: float = 1.0) -> Affine:
     """Turned by up to 15° and shifted by up to 20 mm about each axis of the scan's middle.
 
     Args:
         scan: that is to be moved.
         seed: of the draw.
         index: which of the draws.
+        size: of angles and shifts, times these.
     """
     draw, rank = np.random.default_rng([seed, index]), scan.rank
     angles = np.deg2rad(draw.uniform(-ANGLE, ANGLE, 3 if rank == 3 else 1))
-    return Affine.rigid([*angles, *draw.uniform(-SHIFT, SHIFT, rank)], middle_of(scan).tolist())
+    parameters = size * np.array([*angles, *draw.uniform(-SHIFT, SHIFT, rank)])
+    return Affine.rigid(parameters.tolist(), middle_of(scan).tolist())
 
 
 def bent(scan: Scan, seed: int, index: int, most: float = BENT) -> Transform:

@@ -24,8 +24,9 @@ from registration.confidence import Confidence
 from registration.landmarks import read_points
 from registration.mirror import looks_mirrored
 from registration.pair import check_scan, remarks_on
+from registration.refining import Reach, Refinement, refined
 from registration.registration import Registration, grid_of
-from registration.transforms import Affine
+from registration.transforms import Affine, Transform
 
 Source = str | Path | Scan
 
@@ -35,9 +36,16 @@ class OddPair(UserWarning):
 
 
 class Settings(BaseModel):
-    """What a preset's `postprocessing` takes."""
+    """What a preset's `postprocessing` takes.
+
+    Attributes:
+        refine: whether a rigid or affine transform is climbed further by the scans' mutual
+            information: 'near' from a few mm off, 'far' from up to 15° and 20 mm.
+    """
 
     model_config = ConfigDict(extra="forbid")
+
+    refine: Reach = "none"
 
 
 class Registrar:
@@ -48,7 +56,8 @@ class Registrar:
 
     Attributes:
         artifact_: the model, loaded when first asked for.
-        confidence_: what its score says about the error; None where it was not calibrated.
+        settings_: of the preset's postprocessing.
+        confidence_: what its signs say about the error; None where it was not calibrated.
 
     Example:
         >>> found = Registrar("runs/brain-mr-rigid").register("t1.nii.gz", "t2-series")
@@ -68,6 +77,10 @@ class Registrar:
     def preprocessing_(self) -> Preprocessing:
         preprocessing = Preprocessing(**self.artifact_.preset.preprocessing)
         return preprocessing.load_state(self.artifact_.room("preprocessing"))
+
+    @cached_property
+    def settings_(self) -> Settings:
+        return Settings(**self.artifact_.preset.postprocessing)
 
     @cached_property
     def confidence_(self) -> Confidence | None:
@@ -128,11 +141,20 @@ class Registrar:
             found.landmarks = found.points(given)
         return found
 
-    def align(self, fixed: Scan, moving: Scan) -> Registration:
-        """As `register` of scans that were read, without a look at what may be odd about them."""
-        return self._registered(fixed, moving)[0]
+    def align(self, fixed: Scan, moving: Scan, *, astray: Affine | None = None) -> Registration:
+        """As `register` of scans that were read, without a look at what may be odd about them.
 
-    def _registered(self, fixed: Scan, moving: Scan) -> tuple[Registration, list[Prepared]]:
+        Args:
+            fixed: a scan.
+            moving: another.
+            astray: the network's transform goes astray by this before it is refined, and from near
+                alone; to know failures by.
+        """
+        return self._registered(fixed, moving, astray)[0]
+
+    def _registered(
+        self, fixed: Scan, moving: Scan, astray: Affine | None = None
+    ) -> tuple[Registration, list[Prepared]]:
         self.check_pair(fixed, moving)
         began = time.perf_counter()
         model, seen = self.artifact_.model, moving
@@ -146,13 +168,41 @@ class Registrar:
         alignment = model.align(*(prepared.samples for prepared in pair))
         transform = model.transform(alignment, 0, *grids)
         score = float(alignment.score[0])
-        failure = None if self.confidence_ is None else self.confidence_.probability(score)
-        seconds = time.perf_counter() - began
-        found = Registration(fixed, moving, transform, score, failure, seconds)
+        done = None
+        if self.settings_.refine != "none":
+            if astray is not None and isinstance(transform, Affine):
+                transform = Affine(transform.matrix @ astray.matrix)
+            transform, done = self._refined(fixed, moving, transform, lost=astray is not None)
+        found = Registration(fixed, moving, transform, score, refinement=done)
+        found.seconds = time.perf_counter() - began
         if not found.inside.any():
             problem = "shows nothing of the fixed scan once aligned"
             raise ScanError(moving.path, problem, "scans of one place")
+        if self.confidence_ is not None:
+            found.failure = self.confidence_.probability(self.signs(found))
         return found, pair
+
+    def _refined(
+        self, fixed: Scan, moving: Scan, start: Transform, lost: bool = False
+    ) -> tuple[Affine, Refinement]:
+        preset, reach = self.artifact_.preset, self.settings_.refine
+        if not isinstance(start, Affine):
+            raise WrongUse(f"{preset.name}: refine is for rigid and affine models; set refine=none")
+        starts = [start]
+        if reach == "far" and not lost and self.artifact_.model.grids.get("moving") == "fixed":
+            starts.append(Affine.identity(fixed.rank))  # as the headers have it
+        kind = preset.hyperparameters.get("motion", "rigid")
+        return refined(fixed, moving, starts, reach="near" if lost else reach, kind=kind)
+
+    def refine(self, fixed: Scan, moving: Scan) -> Affine:
+        """What the refinement finds without a network, from where the headers have the scans."""
+        return self._refined(fixed, moving, Affine.identity(fixed.rank))[0]
+
+    def signs(self, found: Registration) -> list[float]:
+        """What failures are known by, each higher where a pair is better aligned."""
+        if found.refinement is None:
+            return [found.alignment_score]
+        return [found.alignment_score, found.overlap, found.refinement.information]
 
     def check_pair(self, fixed: Scan, moving: Scan) -> None:
         """Refuse scans that the model cannot take.
@@ -177,6 +227,7 @@ class Registrar:
         "failure": "double",
         "overlap": "double",
         "folds": "double",
+        "refinement": "string",
         "transform": "string",
         "moved": "string",
     }

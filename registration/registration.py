@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from ganatomy.scans import Scan, ScanError
 from registration.conventions import checked_matrix, grid_points
 from registration.transforms import Affine, Transform, moved
+
+if TYPE_CHECKING:
+    from registration.refining import Refinement
 
 Order = Literal[0, 1, 3]
 
@@ -35,13 +38,16 @@ class Registration:
         fixed: as it was read.
         moving: the same.
         transform: of fixed points to moving points.
-        alignment_score: the discriminator's, higher is better aligned.
+        alignment_score: the discriminator's of the network's own transform, higher is better
+            aligned.
         failure: the probability that the error is above 5 mm, as calibrated on transforms that
             were known; None where the model was not calibrated.
         seconds: it took, reading left aside.
         remarks: what is odd about the pair, a sentence each.
         labels: of the moving scan on the fixed grid, where some were given.
         landmarks: of the moving scan on the fixed scan, [n, rank], mm, where some were given.
+        refinement: what was done to the network's transform, and that transform; None where
+            `transform` is the network's own.
     """
 
     fixed: Scan
@@ -53,6 +59,7 @@ class Registration:
     remarks: list[str] = field(default_factory=list)
     labels: np.ndarray | None = None
     landmarks: np.ndarray | None = None
+    refinement: Refinement | None = None
 
     @property
     def failed(self) -> bool | None:

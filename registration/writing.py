@@ -23,7 +23,7 @@ SUMMARY, ROW, PICTURES = "registration.json", "registration.csv", "registration.
 COLUMNS = (
     *("fixed", "moving", "alignment_score", "failure", "failed", "overlap", "folds"),
     *("smallest_jacobian", "largest_jacobian", "log_jacobian_deviation"),
-    *("median_displacement_mm", "largest_displacement_mm", "seconds"),
+    *("median_displacement_mm", "largest_displacement_mm", "refinement", "seconds"),
 )
 
 
@@ -92,6 +92,7 @@ def summary_of(found: Registration) -> dict[str, Any]:
         "median_displacement_mm": float(np.median(length)),
         "largest_displacement_mm": float(length.max()),
         "seconds": found.seconds,
+        **_refinement(found),
     }
     return {
         name: None if isinstance(value, float) and not np.isfinite(value) else value
@@ -99,15 +100,37 @@ def summary_of(found: Registration) -> dict[str, Any]:
     }
 
 
+def _refinement(found: Registration) -> dict[str, Any]:
+    """What was done to the network's transform, which is kept beside the refined one."""
+    done = found.refinement
+    if done is None:
+        return {"refinement": "none"}
+    points = _some_points(found)
+    gap = np.linalg.norm(found.transform.map(points) - done.before.map(points), axis=-1)
+    return {
+        "refinement": done.reach,
+        "refined_by_mm": float(gap.mean()),
+        "information_before": done.information_before,
+        "information": done.information,
+        "seconds_refining": done.seconds,
+        "matrix_before": done.before.matrix.tolist(),
+    }
+
+
 def _displacements(found: Registration) -> np.ndarray:
     """How far points of the fixed scan are from where they are found, mm, on some of its voxels."""
+    points = _some_points(found)
+    return np.linalg.norm(found.transform.map(points) - points, axis=-1)
+
+
+def _some_points(found: Registration) -> np.ndarray:
+    """Spread evenly over the fixed scan, [n, rank], mm."""
     from registration.registration import grid_of
 
     shape, grid = found.fixed.shape, grid_of(found.fixed)
     axes = [np.unique(np.linspace(0, n - 1, min(n, 24)).round()) for n in shape]
     index = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(shape))
-    points = index @ grid[:-1, :-1].T + grid[:-1, -1]
-    return np.linalg.norm(found.transform.map(points) - points, axis=-1)
+    return index @ grid[:-1, :-1].T + grid[:-1, -1]
 
 
 def _write_moved(

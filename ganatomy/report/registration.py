@@ -34,6 +34,11 @@ FIGURES = {
     "median_displacement_mm": "Median displacement, mm",
     "largest_displacement_mm": "Largest displacement, mm",
     "seconds": "Seconds",
+    "refinement": "Refined by mutual information",
+    "refined_by_mm": "Mean distance between the network's transform and the refined one, mm",
+    "information_before": "Mutual information by the network's transform, nats",
+    "information": "Mutual information by the refined one, nats",
+    "seconds_refining": "Seconds of refining",
 }
 SHARES = ("failure", "overlap", "folds")
 
@@ -109,7 +114,9 @@ def registration_verdict(record: Mapping[str, Any]) -> str:
     return f"This registration is likely to fit: {odds}."
 
 
-def _figure(name: str, value: float) -> str:
+def _figure(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value
     return percent(value) if name in SHARES else number(value)
 
 

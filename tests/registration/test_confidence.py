@@ -27,27 +27,40 @@ def test_a_better_score_is_less_likely_to_have_failed():
     draw = np.random.default_rng(0)
     failed = draw.random(200) < 0.4
     scores = np.where(failed, -1.0, 1.0) + draw.standard_normal(200)
-    found = Confidence.fit(scores, failed)
-    said = [found.probability(score) for score in (-3.0, -1.0, 0.0, 1.0, 3.0)]
+    found = Confidence.fit(scores[:, None], failed)
+    said = [found.probability([score]) for score in (-3.0, -1.0, 0.0, 1.0, 3.0)]
     assert said == sorted(said, reverse=True)
     assert said[0] > 0.9
     assert said[-1] < 0.1
     # Where the two kinds are as many, the odds are even half way: here 4 to 6.
-    assert found.probability(0.0) == pytest.approx(0.4, abs=0.12)
+    assert found.probability([0.0]) == pytest.approx(0.4, abs=0.12)
     assert Confidence.from_state(found.state()) == found
 
 
 def test_a_score_that_falls_as_registrations_get_better_says_nothing():
     failed = np.arange(100) % 2 == 0
-    found = Confidence.fit(np.where(failed, 1.0, -1.0), failed)
-    assert found.probability(5.0) == pytest.approx(0.5, abs=0.01)
+    found = Confidence.fit(np.where(failed, 1.0, -1.0)[:, None], failed)
+    assert found.probability([5.0]) == pytest.approx(0.5, abs=0.01)
 
 
 def test_no_failure_among_few_is_no_certainty():
-    found = Confidence.fit(np.linspace(0, 1, 8), np.zeros(8, bool))
-    assert found.probability(0.5) == pytest.approx(0.1, abs=0.02)
-    with pytest.raises(ValueError, match="finite scores"):
-        Confidence.fit(np.array([]), np.array([]))
+    found = Confidence.fit(np.linspace(0, 1, 8)[:, None], np.zeros(8, bool))
+    assert found.probability([0.5]) == pytest.approx(0.1, abs=0.02)
+    with pytest.raises(ValueError, match="one or more"):
+        Confidence.fit(np.zeros((0, 1)), np.array([], bool))
+    with pytest.raises(ValueError, match="finite signs"):
+        Confidence.fit(np.array([[np.nan]]), np.array([True]))
+
+
+def test_of_several_signs_those_count_that_tell():
+    draw = np.random.default_rng(1)
+    failed = draw.random(300) < 0.3
+    telling = np.where(failed, 0.2, 0.6) + 0.1 * draw.standard_normal(300)
+    found = Confidence.fit(np.stack([draw.standard_normal(300), telling], -1), failed)
+    assert abs(found.slopes[0]) < 0.3 * abs(found.slopes[1])
+    assert found.probability([0.0, 0.2]) > 0.8
+    assert found.probability([0.0, 0.6]) < 0.1
+    assert Confidence.from_state(found.state()) == found
 
 
 @pytest.mark.parametrize("draw", [rigid, bent])
@@ -92,8 +105,9 @@ def test_a_registrar_is_calibrated_on_what_was_held_out(scan, tmp_path):
     found = registrar.register(scan, scan)
     assert found.failure < 0.5
     assert found.failed is False
-    score, error = known_case(registrar, scan, scan, 7, 0)
-    assert np.isfinite([score, error]).all()
+    signs, error = known_case(registrar, scan, scan, 7, 0)
+    assert len(signs) == 1
+    assert np.isfinite([*signs, error]).all()
 
 
 def test_without_held_out_scans_nothing_is_calibrated():

@@ -8,14 +8,19 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from ganatomy.errors import WrongUse
+from ganatomy.report import write_report
 from ganatomy.scans import Scan, ScanError
 from registration.deformations import Displacement
+from registration.known_transforms import displaced
+from registration.refinement import Level
 from registration.registrar import OddPair, Registrar
 from registration.registration import Registration
 from registration.transforms import Affine
 from tests.registration.aligners import artifact
 from tests.registration.placing import place, points_of, smooth_field, turn
 
+LEVELS = (Level(6.0, 400, 10, 8, 2.0), Level(3.0, 1500, 12, 20, 0.5))
 SHIFT = np.array([7.0, -5.0, 4.0])  # mm by which what is shown lies further in the moving scan
 
 
@@ -221,3 +226,47 @@ def test_points_and_map_are_each_others_inverse(pair):
     found = Registrar(artifact(bends=True)).register(*pair)
     points = np.random.default_rng(2).uniform(-8, 8, (20, 3)) + np.array([13, -29, 46])
     np.testing.assert_allclose(found.inverse.map(found.transform.map(points)), points, atol=1e-2)
+
+
+@pytest.mark.parametrize("reach", ["near", "far"])
+def test_a_refined_transform_keeps_the_networks_beside_it(reach, tmp_path, monkeypatch):
+    monkeypatch.setattr(f"registration.refinement.{reach.upper()}", LEVELS)
+    grid = place(np.diag([2.0, 2.0, 2.0]), (24, 22, 20), (0.0, 0.0, 0.0))
+    x, y, z = np.moveaxis(points_of(grid, (24, 22, 20)), -1, 0)
+    body = np.exp(-((x / 12) ** 2) - (y / 9) ** 2 - (z / 10) ** 2) + 0.5 * np.exp(
+        -(((x - 7) / 4) ** 2) - ((y - 3) / 4) ** 2 - (z / 4) ** 2
+    )
+    fixed = Scan(100 * body[..., None], grid, path="fixed", kind="nifti")
+    turned = Affine.rigid([0.25, 0.0, -0.2, 4.0, -3.0, 2.0], [0.0] * 3)
+    moving = displaced(fixed, turned.inverse())
+    plain = Registrar(artifact()).register(fixed, moving)
+    own = artifact()
+    own.preset.postprocessing["refine"] = reach
+    registrar = Registrar(own)
+    found = registrar.register(fixed, moving)
+    done = found.refinement
+    assert plain.refinement is None
+    assert done.reach == reach
+    np.testing.assert_array_equal(done.before.matrix, plain.transform.matrix)
+    assert found.alignment_score == plain.alignment_score
+    assert done.information > done.information_before
+    points = points_of(grid, (24, 22, 20))[body > 0.3]
+    before, after = (
+        np.linalg.norm(one.map(points) - turned.map(points), axis=-1).mean()
+        for one in (done.before, found.transform)
+    )
+    assert after < 0.8 * before
+    assert registrar.signs(found) == [found.alignment_score, found.overlap, done.information]
+    summary = found.save(tmp_path)
+    assert summary["refinement"] == reach
+    assert summary["matrix_before"] == done.before.matrix.tolist()
+    assert summary["refined_by_mm"] > 0.3
+    page = write_report(tmp_path, tmp_path / "report.html").read_text()
+    assert "Mutual information by the refined one" in page
+
+
+def test_what_bends_is_not_refined(pair):
+    own = artifact(bends=True)
+    own.preset.postprocessing["refine"] = "near"
+    with pytest.raises(WrongUse, match="refine is for rigid and affine models"):
+        Registrar(own).register(*pair)

@@ -1,0 +1,66 @@
+"""A network's rigid or affine transform, climbed by what the two scans tell of each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ganatomy.scans import Scan, ScanError
+from registration.registration import grid_of
+from registration.transforms import Affine
+
+Reach = Literal["none", "near", "far"]
+
+
+@dataclass(frozen=True, eq=False)
+class Refinement:
+    """What a refinement did to a network's transform.
+
+    Attributes:
+        reach: 'near' for a few mm, 'far' for what may be off by 15° and 20 mm.
+        before: the network's transform, of fixed points to moving points in mm.
+        information: mutual information of the scans in nats, as the refined transform has them.
+        information_before: the same, as the network's transform has them.
+        seconds: it took.
+    """
+
+    reach: Reach
+    before: Affine
+    information: float
+    information_before: float
+    seconds: float
+
+
+def refined(
+    fixed: Scan,
+    moving: Scan,
+    starts: Sequence[Affine],
+    *,
+    reach: Reach,
+    kind: Literal["rigid", "affine"] = "rigid",
+) -> tuple[Affine, Refinement]:
+    """The transform refined on the scans' own grids, and what that did.
+
+    Args:
+        fixed: as it was read.
+        moving: the same.
+        starts: the first is what it is compared with.
+        reach: 'near' or 'far'.
+        kind: of the motion that is added.
+
+    Raises:
+        ScanError: a scan has no contrast to climb by.
+    """
+    from registration.refinement import FAR, NEAR, refine
+
+    levels = {"near": NEAR, "far": FAR}[reach]
+    images = [scan.pixels.mean(-1) for scan in (fixed, moving)]
+    grids = [grid_of(scan) for scan in (fixed, moving)]
+    try:
+        found = refine(*images, *grids, starts, kind=kind, levels=levels)
+    except ValueError as error:
+        problem = "and the fixed scan have too little contrast to refine by"
+        raise ScanError(moving.path, problem, "scans with contrast, or refine=none") from error
+    done = Refinement(reach, starts[0], found.information, found.before, found.seconds)
+    return found.transform, done
