@@ -31,6 +31,8 @@ from registration.registrar import Registrar
 from registration.registration import LIMIT, Registration
 
 OWN = "this model"
+# Of a model whose transforms are refined, what either is without the other.
+NETWORK, REFINEMENT = "network alone", "refinement alone"
 # What is measured of every pair, and how it is summed up over pairs.
 MEANS = {"dice": "dice", "hd95_mm": "hd95_mm", "folds": "folds", "overlap": "overlap"}
 MEANS |= {"log_jacobian_deviation": "log_jacobian_deviation", "seconds": "seconds"}
@@ -77,7 +79,8 @@ def evaluate(
     over a pair's landmarks, in mm on the moving scan. A pair that has lost a label has a Dice of 0
     for it and no HD95. Where another program gives nothing, the scans stay as they are, and
     `failed` says so. Intervals resample patients where the pairs name them. The folder gets
-    pairs.csv, a row a pair and method, and measures.json.
+    pairs.csv, a row a pair and method, and measures.json. Where a model's transforms are refined,
+    the network alone is measured too, and the refinement alone, from where the headers have them.
 
     Args:
         registrar: with its model.
@@ -100,6 +103,8 @@ def evaluate(
     methods = baselines(registrar.bends)
     if not others:
         methods = {"identity": methods["identity"]}
+    if registrar.settings_.refine != "none":
+        methods = {REFINEMENT: registrar.refine, **methods}
     rows, failures = [], []
     total = known or len(pairs)
     for number, case in enumerate(_cases(registrar, pairs, known, seed)):
@@ -172,11 +177,16 @@ def _measured(
         failures.append(str(error))
         return []
     rows = [_row(OWN, case, own)]
+    if own.refinement is not None:
+        alone, seconds = own.refinement.before, own.seconds - own.refinement.seconds
+        score = own.alignment_score
+        before = Registration(case.fixed, case.moving, alone, score, seconds=seconds)
+        rows.append(_row(NETWORK, case, before))
     for name, method in methods.items():
         began = time.perf_counter()
         try:
             transform = method(case.fixed, case.moving)
-        except (RuntimeError, ValueError) as error:  # another program's own complaint
+        except (RuntimeError, ValueError, ScanError) as error:  # another program's own complaint
             failures.append(f"{case.name}: {name} gave nothing: {type(error).__name__}")
             transform = identity(case.fixed, case.moving)
         seconds = time.perf_counter() - began

@@ -10,11 +10,14 @@ import pytest
 
 from ganatomy.tables import TableError
 from registration.baselines import identity
-from registration.evaluation import OWN, evaluate
+from registration.evaluation import NETWORK, OWN, REFINEMENT, evaluate
 from registration.pairs import Pair, read_pairs
+from registration.refinement import Level
 from registration.registrar import Registrar
 from tests.registration.aligners import artifact
 from tests.registration.placing import place, points_of, turn
+
+LEVELS = (Level(6.0, 400, 10, 8, 2.0), Level(3.0, 800, 12, 8, 0.5))
 
 
 @pytest.fixture
@@ -75,6 +78,22 @@ def test_a_rigid_model_is_asked_for_rigid_transforms(pairs):
     own, identity = found["measures"], found["methods"]["identity"]
     assert own["error_median"]["value"] < identity["error_median"]["value"]
     assert found["score"]["n"] == 4
+
+
+def test_network_and_refinement_are_measured_apart(pairs, monkeypatch):
+    monkeypatch.setattr("registration.refinement.FAR", LEVELS)
+    own = artifact()
+    own.preset.postprocessing["refine"] = "far"
+    alone = [Pair("a", pairs[0].fixed, pairs[0].fixed, "a")]
+    found = evaluate(Registrar(own), alone, known=2)
+    assert list(found.measures["methods"]) == [NETWORK, REFINEMENT, "identity"]
+    network = evaluate(Registrar(artifact()), alone, known=2).scores
+    rows = found.scores
+    for before in (rows[rows["method"] == NETWORK], rows[rows["method"] == OWN]):
+        assert (before["alignment_score"].to_numpy() == network["alignment_score"][::2]).all()
+    same = rows[rows["method"] == NETWORK]["error_mm"].to_numpy()
+    np.testing.assert_allclose(same, network[network["method"] == OWN]["error_mm"])
+    assert not np.allclose(rows[rows["method"] == OWN]["error_mm"], same)
 
 
 def test_a_program_that_fails_leaves_the_scans_as_they_are(pairs, monkeypatch):
