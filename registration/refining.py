@@ -55,8 +55,8 @@ def refined(
     from registration.refinement import FAR, NEAR, refine
 
     levels = {"near": NEAR, "far": FAR}[reach]
-    images = [scan.pixels.mean(-1) for scan in (fixed, moving)]
-    grids = [grid_of(scan) for scan in (fixed, moving)]
+    images = fixed.pixels.mean(-1), moving.pixels.mean(-1)
+    grids = grid_of(fixed), grid_of(moving)
     try:
         found = refine(*images, *grids, starts, kind=kind, levels=levels)
     except ValueError as error:

@@ -150,10 +150,10 @@ class Registrar:
             astray: the network's transform goes astray by this before it is refined, and from near
                 alone; to know failures by.
         """
-        return self._registered(fixed, moving, astray)[0]
+        return self._registered(fixed, moving, astray=astray)[0]
 
     def _registered(
-        self, fixed: Scan, moving: Scan, astray: Affine | None = None
+        self, fixed: Scan, moving: Scan, *, astray: Affine | None = None
     ) -> tuple[Registration, list[Prepared]]:
         self.check_pair(fixed, moving)
         began = time.perf_counter()
