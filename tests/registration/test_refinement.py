@@ -76,7 +76,7 @@ def test_nothing_is_left_to_chance_and_grids_may_differ():
     own = grid @ np.array([[-1, 0, 0, 43.0], [0, 1, 0, 3], [0, 0, 1, 0], [0, 0, 0, 1]])
     twice = [refine(fixed, cut, grid, own, [Affine.identity()], levels=NEAR) for _ in range(2)]
     np.testing.assert_array_equal(twice[0].transform.matrix, twice[1].transform.matrix)
-    assert error(twice[0].transform, truth, fixed, grid) < 1.5
+    assert error(twice[0].transform, truth, fixed, grid) < 2.5  # half a slice
 
 
 def test_the_result_is_never_worse_than_the_start():
