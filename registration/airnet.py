@@ -9,9 +9,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from ganatomy.game import Critic, Noise, Player, Stage
+from ganatomy.game import Noise
 from ganatomy.objectives import gradient_penalty, wasserstein
-from registration.aligner import Aligner, Alignment
+from registration.aligner import Aligner, Alignment, joined
 from registration.matrices import AFFINE, RIGID, sampling_points
 from registration.motion_network import motion_network, nodes_of
 from registration.pair_critic import pair_critic
@@ -129,21 +129,12 @@ class AirNet(Aligner):
             "discriminator": pair_critic(self.shape, self.critic_width, norm=None),
         }
 
-    def stages(self) -> list[Stage]:
-        return [
-            Stage(
-                "adversarial",
-                Critic("discriminator", self.discriminator_terms),
-                Player("generator", self.generator_terms),
-            )
-        ]
-
     def play(self, batch: Any) -> dict[str, Tensor]:
         fixed, moving = (self._shades(batch[role], batch["gamma"][:, i]) for i, role in _ROLES)
         weights = self._weights(fixed)
         wide = Range(linear=0.35, shift=30.0)
         place = self._drawn(batch["placing"], self.placing * batch["placed"], weights, wide)
-        both: Any = ops.concatenate([fixed, moving], axis=-1)
+        both: Any = joined(fixed, moving)
         both, seen = self._seen(both, place)
         channels = self.shape[-1]
         fixed, true = both[..., :channels], both[..., channels:]
@@ -245,7 +236,7 @@ class AirNet(Aligner):
     def _residual(
         generator: Any, fixed: Tensor, moved: Tensor, training: bool = False
     ) -> tuple[Tensor, Tensor, Tensor]:
-        found = generator(ops.concatenate([fixed, moved], axis=-1), training=training)
+        found = generator(joined(fixed, moved), training=training)
         return found["parameters"], found["vectors"], found["counts"]
 
     def _seen(self, image: Tensor, matrix: Tensor) -> tuple[Tensor, Tensor]:
@@ -283,5 +274,5 @@ _ROLES = ((0, "fixed"), (1, "moving"))
 
 def _masked(fixed: Tensor, moved: Tensor, mask: Tensor) -> Tensor:
     """A pair for the critic, dark where it is not to look."""
-    pair: Any = ops.concatenate([fixed, moved], axis=-1)
+    pair: Any = joined(fixed, moved)
     return (pair - DARK) * mask + DARK

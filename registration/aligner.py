@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from keras import ops
 
-from ganatomy.game import AdversarialModel
+from ganatomy.game import AdversarialModel, Critic, Player, Stage
 from ganatomy.gradients import compiled
 from registration.transforms import Transform
 
@@ -56,6 +57,24 @@ class Aligner(AdversarialModel):
         "moving_labels": "moving",
     }
 
+    def stages(self) -> list[Stage]:
+        """One: the discriminator, then the generator."""
+        return [
+            Stage(
+                "adversarial",
+                Critic("discriminator", self.discriminator_terms),
+                Player("generator", self.generator_terms),
+            )
+        ]
+
+    def discriminator_terms(self, batch: Any, played: Any) -> dict[str, Any]:
+        """What the discriminator minimises, by name; see `ganatomy.game.Player`."""
+        raise NotImplementedError
+
+    def generator_terms(self, batch: Any, played: Any) -> dict[str, Any]:
+        """What the generator minimises, by name."""
+        raise NotImplementedError
+
     def examine(self, fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What `Alignment` holds, of pairs [B, *shape, channels], each by itself; in the graph."""
         raise NotImplementedError
@@ -97,3 +116,8 @@ class Aligner(AdversarialModel):
             moving_grid: the same of the moving sample.
         """
         raise NotImplementedError
+
+
+def joined(fixed: Tensor, moved: Tensor) -> Tensor:
+    """A pair as networks see it, [B, *grid, 2 C]."""
+    return ops.concatenate([fixed, moved], axis=-1)

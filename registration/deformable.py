@@ -11,10 +11,10 @@ from keras import ops
 
 from ganatomy import losses
 from ganatomy.errors import WrongUse
-from ganatomy.game import Batch, Critic, Noise, Player, Stage
+from ganatomy.game import Batch, Noise
 from ganatomy.gradients import descend
 from ganatomy.objectives import check_critic, gradient_penalty, objective
-from registration.aligner import Aligner, Alignment
+from registration.aligner import Aligner, Alignment, joined
 from registration.deformations import STEPS, Displacement, Velocity
 from registration.fields import integrate, to_voxels, warp
 from registration.pair_critic import pair_critic
@@ -139,15 +139,6 @@ class Deformable(Aligner):
             "generator": velocity_network(self.shape, self.width, self.depth),
             "discriminator": pair_critic(self.shape, self.critic_width, spectral=self.spectral),
         }
-
-    def stages(self) -> list[Stage]:
-        return [
-            Stage(
-                "adversarial",
-                Critic("discriminator", self.discriminator_terms),
-                Player("generator", self.generator_terms),
-            )
-        ]
 
     # From a velocity to an image --------------------------------------------------------------
 
@@ -285,8 +276,3 @@ class Deformable(Aligner):
             Velocity(velocity, place, self.steps) if self.steps else Displacement(velocity, place)
         )
         return bent.then(Affine(moving_grid @ np.linalg.inv(fixed_grid)))
-
-
-def joined(fixed: Tensor, moved: Tensor) -> Tensor:
-    """A pair as the networks see it, [B, *grid, 2 C]."""
-    return ops.concatenate([fixed, moved], axis=-1)
