@@ -181,7 +181,7 @@ class Fitted:
 
         from ganatomy.scans import Preprocessing, read_scan
 
-        self.split = split
+        self.split, self.known = split, {}
         self.preprocessing = Preprocessing(size=(32, 32), normalise="contrast", **settings)
         self.preprocessing.fit(read_scan(file) for file in split.fitted)
         samples = self.samples(split.fitted)
@@ -189,9 +189,13 @@ class Fitted:
         self.mean, self.basis = np.asarray(pca.mean_), np.asarray(pca.components_)
 
     def samples(self, files: Sequence[Path]) -> np.ndarray:
+        """What the model sees of files, [n, 32, 32]; asked for hundreds of times."""
         from ganatomy.cache import prepare
 
-        return prepare(files, self.preprocessing).array[..., 0]
+        key = tuple(files)
+        if key not in self.known:
+            self.known[key] = prepare(files, self.preprocessing).array[..., 0]
+        return self.known[key]
 
     def residuals(self, files: Sequence[Path], components: int) -> np.ndarray:
         """What so many components leave of each, [n, 32, 32]."""
