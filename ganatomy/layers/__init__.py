@@ -5,6 +5,7 @@ from ganatomy.layers.doubling_conv import DoublingConv2D, DoublingConv3D
 from ganatomy.layers.halving_conv import HalvingConv2D, HalvingConv3D
 from ganatomy.layers.pooled_conv import PooledConv2D, PooledConv3D
 from ganatomy.layers.spectral_norm import SpectralNormalization
+from ganatomy.layers.strided_conv import StridedConv3D
 from ganatomy.layers.upsampled_conv import UpsampledConv2D, UpsampledConv3D
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "PooledConv2D",
     "PooledConv3D",
     "SpectralNormalization",
+    "StridedConv3D",
     "UpsampledConv2D",
     "UpsampledConv3D",
 ]

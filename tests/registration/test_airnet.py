@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras import layers, ops
+from keras import ops
 
 from ganatomy.game import Noise
-from ganatomy.gradients import gradient
 from registration.airnet import AirNet
 from registration.aligner import Alignment
 from registration.matrices import AFFINE, RIGID, affine_matrix, rigid_matrix
-from registration.motion_network import FitMotion, StridedConv3D, motion_network, nodes_of
+from registration.motion_network import FitMotion, motion_network, nodes_of
 from registration.transforms import Affine
 
 SHAPES = {2: (12, 10, 1), 3: (8, 9, 7, 1)}
@@ -64,24 +63,6 @@ def test_the_fit_gives_back_the_motion_that_vectors_were_made_of(rank):
         weights[0, 0] = 0
         found = np.asarray(FitMotion(nodes, count)(vectors, weights))
         np.testing.assert_allclose(found, asked, atol=0.06 * np.max(units), rtol=0.1)
-
-
-@pytest.mark.parametrize("sides", [(6, 8, 4), (5, 8, 7)])
-def test_the_strided_convolution_is_keras_own(sides):
-    draw = np.random.default_rng(0)
-    x = draw.normal(size=(2, *sides, 2)).astype("float32")
-    kernel = ops.convert_to_tensor(draw.normal(size=(3, 3, 3, 2, 3)).astype("float32"))
-    ours = StridedConv3D(3)
-    plain = layers.Conv3D(3, 3, strides=2, padding="same")
-    for layer in (ours, plain):
-        layer.build(x.shape)
-    found, expected = (layer.convolution_op(x, kernel) for layer in (ours, plain))
-    np.testing.assert_allclose(np.asarray(found), np.asarray(expected), atol=1e-4)
-    slopes = [
-        gradient(lambda k, of=layer: ops.square(of.convolution_op(x, k)), kernel)
-        for layer in (ours, plain)
-    ]
-    np.testing.assert_allclose(*map(np.asarray, slopes), rtol=1e-3, atol=1e-2)
 
 
 def test_nodes_lie_on_the_grid_in_mm():
