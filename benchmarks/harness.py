@@ -23,6 +23,8 @@ RESULTS = Path(__file__).parent / "results"
 PAGE = ROOT / "docs" / "benchmarks.md"
 LIBRARIES = ("ganatomy", "tensorflow", "keras", "numpy", "mlflow", "torch")
 
+MANY = 10  # subjects of the same questions, from which they get a table of their own
+
 Work = Callable[[], float | None]
 
 
@@ -146,6 +148,30 @@ def write(name: str, question: str, result: Result, on: dict[str, Any], quick: b
     return file
 
 
+def tables(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as Markdown tables.
+
+    Where many subjects were asked the same ("subject: what"), they stand below each other in a
+    table of its own, one column a question, without ranges (those are in the JSON).
+    """
+    asked: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for each in rows:
+        subject, colon, what = each["what"].partition(": ")
+        if colon:
+            asked.setdefault(subject, {})[what] = each
+    columns = next(iter(asked.values()), {})
+    if len(asked) < MANY or any(found.keys() != columns.keys() for found in asked.values()):
+        return table(rows)
+    names = [f"{what}, {row['unit']}".removesuffix(", ") for what, row in columns.items()]
+    lines = [f"| | {' | '.join(names)} |", f"|---|{'--:|' * len(names)}"]
+    lines += [
+        f"| {subject} | {' | '.join(number(each['value']) for each in found.values())} |"
+        for subject, found in asked.items()
+    ]
+    rest = [each for each in rows if ": " not in each["what"]]
+    return "\n".join([table(rest), "", *lines])
+
+
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows as a Markdown table."""
     lines = ["| what | value | unit | from | to | over |", "|---|--:|---|--:|--:|---|"]
@@ -179,7 +205,7 @@ def page(results: Sequence[Mapping[str, Any]]) -> str:
         notes = "\n".join(f"- {note}" for note in each["notes"])
         made = f"`python -m benchmarks {each['name']}`, {each['date']}"
         parts.append(
-            f"## {each['question']}\n\n{table(each['rows'])}\n\n{notes}\n\n"
+            f"## {each['question']}\n\n{tables(each['rows'])}\n\n{notes}\n\n"
             f"*{made}: {describe(each['machine'])}*\n"
         )
     return "\n".join(parts)

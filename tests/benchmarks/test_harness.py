@@ -87,3 +87,16 @@ def test_the_machine_is_described():
     assert on["memory_gib"] > 0
     assert on["libraries"]["numpy"] in harness.describe(on)
     assert "shared" not in harness.describe({**on, "load_per_core": 0.1})
+
+
+def test_many_subjects_of_the_same_questions_stand_below_each_other():
+    rows = [vars(harness.row("all", "s", [1.0]))]
+    for i in range(harness.MANY):
+        rows += [
+            vars(harness.row(f"model {i}: speed", "1/s", [float(i + 1)])),
+            vars(harness.row(f"model {i}: share", "%", [50.0])),
+        ]
+    lines = harness.tables(rows).splitlines()
+    assert "| | speed, 1/s | share, % |" in lines
+    assert "| model 2 | 3.00 | 50.0 |" in lines
+    assert harness.tables(rows[:5]) == harness.table(rows[:5])
