@@ -104,9 +104,8 @@ def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[f
 
 def row(what: str, unit: str, values: Sequence[float], of: str = "repeats") -> Row:
     """Median, smallest and largest of some values."""
-    return Row(
-        what, unit, statistics.median(values), min(values), max(values), f"{len(values)} {of}"
-    )
+    plain = [float(value) for value in values]  # NumPy's own numbers are none to JSON
+    return Row(what, unit, statistics.median(plain), min(plain), max(plain), f"{len(plain)} {of}")
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from benchmarks import harness
@@ -39,6 +40,13 @@ def test_ratios_are_pair_by_pair():
 
 def test_rates_are_amounts_a_second():
     assert harness.rates(64, [2.0, 0.5]) == [32.0, 128.0]
+
+
+def test_a_row_of_an_array_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(harness, "RESULTS", tmp_path)
+    values = np.array([1.0, 3.0, 2.0], np.float32)
+    file = harness.write("x", "?", Result([harness.row("it", "s", values)]), {}, False)
+    assert json.loads(file.read_text())["rows"][0]["high"] == 3.0
 
 
 def test_a_row_has_median_and_extremes():
