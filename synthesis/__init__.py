@@ -1,0 +1,1 @@
+"""Make one image from another: translation between modalities and conditional synthesis."""

@@ -1,0 +1,1 @@
+"""The recipes of this suite, one YAML file each."""
