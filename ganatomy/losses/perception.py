@@ -31,15 +31,39 @@ def perceptual(x: Tensor, y: Tensor, features: keras.Model) -> Tensor:
 
     Reference: Johnson, Alahi, Fei-Fei 2016, equation 2.
     """
+    losses = []
+    for of_x, of_y in activations(x, y, features):
+        difference: Tensor = of_x - of_y
+        losses.append(ops.mean(ops.square(difference), axis=tuple(range(1, len(of_x.shape)))))
+    return ops.mean(ops.stack(losses), axis=0)
+
+
+def activations(x: Tensor, y: Tensor, features: keras.Model) -> list[tuple[Tensor, Tensor]]:
+    """What a network makes of two images, by one call of it.
+
+    Args:
+        x: [B, *grid, C].
+        y: the same.
+        features: as in `perceptual`.
+
+    Returns:
+        The activations of x and of y for each output, [B, images, ...], the images being the
+        slices and channels that the network sees one by one.
+
+    Raises:
+        ValueError: shapes that do not fit, also the network's.
+    """
     x, y = as_pair(x, y)
     sizes: Any = ops.shape(x)
-    seen = [_as_seen(image, features) for image in (x, y)]
-    both = features(ops.cast(ops.concatenate(seen), "float32"), training=False)
-    losses = []
-    for activation in keras.tree.flatten(both):
-        of_both: Tensor = ops.reshape(ops.cast(activation, x.dtype), (2, sizes[0], -1))
-        losses.append(ops.mean(ops.square(of_both[0] - of_both[1]), axis=1))
-    return ops.mean(ops.stack(losses), axis=0)
+    seen = ops.concatenate([_as_seen(image, features) for image in (x, y)])
+    # Images in the network's own precision: what it holds is of that one.
+    made = features(ops.cast(seen, features.inputs[0].dtype), training=False)
+    pairs = []
+    for activation in keras.tree.flatten(made):
+        grid = ops.shape(activation)[1:]
+        both: Tensor = ops.reshape(ops.cast(activation, x.dtype), (2, sizes[0], -1, *grid))
+        pairs.append((both[0], both[1]))
+    return pairs
 
 
 def _as_seen(x: Tensor, features: keras.Model) -> Tensor:

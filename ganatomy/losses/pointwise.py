@@ -44,3 +44,26 @@ def l2(x: Tensor, y: Tensor, *, within: Tensor | None = None) -> Tensor:
     """
     x, y = as_pair(x, y)
     return averaged(ops.square(x - y), within)
+
+
+def charbonnier(
+    x: Tensor, y: Tensor, *, epsilon: float = 1e-3, within: Tensor | None = None
+) -> Tensor:
+    """The mean of sqrt(difference² + ε²): `l1` that is smooth at 0.
+
+    Args:
+        x: [B, *grid, C].
+        y: the same.
+        epsilon: ε, in the intensities' unit.
+        within: as in `l1`.
+
+    Returns:
+        [B]: ε the same; in the intensities' unit.
+
+    Raises:
+        ValueError: shapes that do not fit.
+
+    Reference: Charbonnier et al. 1994; Lai et al. 2017, equation 1, with ε of 1e-3.
+    """
+    x, y = as_pair(x, y)
+    return averaged(ops.sqrt(ops.square(x - y) + epsilon**2), within)
