@@ -162,9 +162,10 @@ class BiGAN(Detector):
         code = self.code_of(x)
         image = self.network("generator")(code, training=False)
         own = self.network("critic")([x, code], training=False)
+        doubt: Any
         if self.judge == "features":
             made = self.network("critic")([image, code], training=False)
-            doubt: Any = ops.sum(ops.abs(own["features"] - made["features"]), axis=-1)
+            doubt = ops.sum(ops.abs(own["features"] - made["features"]), axis=-1)
         else:
             doubt = ops.softplus(-own["logit"])
         distance: Any = total(ops.abs(x - image))

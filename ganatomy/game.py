@@ -8,7 +8,6 @@ player's own variables, updates, moving averages and logs.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -19,6 +18,7 @@ from keras import ops
 
 from ganatomy.errors import WrongUse
 from ganatomy.objectives import clip_weights
+from ganatomy.schedules import LinearRate, linear
 
 Tensor = Any
 Terms = Mapping[str, Any]
@@ -106,7 +106,8 @@ class AdversarialModel(keras.Model):
         term_weights: weight by `player/term`, over the class's `default_weights`: a number, or
             `[[step, weight], ...]` between which it is linear. At 0 the term is not computed.
         optimizers: by player, settings over `default_optimizer`; `kind` is a Keras optimizer's
-            name, Adam where it is not given.
+            name, Adam where it is not given; `learning_rate` a number, or `[[update, rate], ...]`
+            between which it is linear.
         averages: by network, the decay of an exponential moving average of its weights; every
             verb then uses the averaged network.
     """
@@ -194,10 +195,13 @@ class AdversarialModel(keras.Model):
             )
         self.optimizers = {}
         for player in players.values():
-            settings = {**self.default_optimizer, **self._optimizer_settings.get(player.name, {})}
+            own = self._optimizer_settings.get(player.name, {})
+            settings: dict[str, Any] = {**self.default_optimizer, **own}
             kind = settings.pop("kind", "adam")
             if kind != "adam":  # other optimizers have no betas to take over
                 settings = {k: v for k, v in settings.items() if not k.startswith("beta_")}
+            if isinstance(settings["learning_rate"], (list, tuple)):
+                settings["learning_rate"] = LinearRate(settings["learning_rate"])
             optimizer: Any = keras.optimizers.get({"class_name": kind, "config": settings})
             optimizer.build(self.variables_of(player))
             self.optimizers[player.name] = optimizer
@@ -239,12 +243,7 @@ class AdversarialModel(keras.Model):
         weight = self._term_weights.get(term, 1.0)
         if not isinstance(weight, (list, tuple)):
             return float(weight)
-        now = tf.cast(self.step, tf.float32)
-        value = tf.constant(float(weight[0][1]))
-        for (s0, v0), (s1, v1) in itertools.pairwise(weight):
-            part = tf.clip_by_value((now - s0) / max(s1 - s0, 1), 0.0, 1.0)
-            value = tf.where(now >= s0, v0 + part * (v1 - v0), value)
-        return value
+        return linear(weight, self.step)
 
     def loss_of(self, player: Player, batch: Batch, played: Any) -> tuple[Tensor, dict]:
         """A player's loss (this replica's share of the global mean) and its terms' local means."""
@@ -257,13 +256,12 @@ class AdversarialModel(keras.Model):
             weight = self.weight(f"{player.name}/{name}")
             if isinstance(weight, float) and weight == 0.0:
                 continue
-            term: Any = value() if callable(value) else value
-            value: Any = ops.cast(term, "float32")
-            if value.shape.rank != 1:
+            each: Any = ops.cast(value() if callable(value) else value, "float32")
+            if each.shape.rank != 1:
                 raise ValueError(
-                    f"term {player.name}/{name} has shape {value.shape}; one value a sample is due"
+                    f"term {player.name}/{name} has shape {each.shape}; one value a sample is due"
                 )
-            mean = tf.reduce_mean(value)
+            mean = tf.reduce_mean(each)
             # Replicas have equal shares of the batch, and gradients are summed over them.
             total += weight * mean / replicas
             logs[f"{player.name}/{name}"] = tf.reshape(mean, [1])

@@ -29,6 +29,7 @@ def baselines(bends: bool) -> dict[str, Aligned]:
         bends: whether the model they are compared with does; else they are rigid.
     """
     found: dict[str, Aligned] = {"identity": identity}
+    ants: dict[str, dict[str, Any]]
     if not bends:
         found |= {"SimpleITK rigid": partial(simple_itk, motion="rigid")}
         ants = {"ANTs rigid": {"type_of_transform": "Rigid"}}
@@ -36,7 +37,7 @@ def baselines(bends: bool) -> dict[str, Aligned]:
         found |= {"SimpleITK affine": partial(simple_itk, motion="affine")}
         # The default stops at half resolution; what takes longer is the fairer yardstick.
         fine = {"syn_metric": "CC", "syn_sampling": 2, "reg_iterations": (40, 20, 10)}
-        ants: dict[str, dict[str, Any]] = {
+        ants = {
             "ANTs SyN": {"type_of_transform": "SyN"},
             "ANTs SyN, cross-correlation": {"type_of_transform": "SyN", **fine},
         }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import collections
+import functools
 import os
 import subprocess
 import sys
@@ -30,10 +32,12 @@ def relative(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+@functools.cache
 def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(), str(path))
 
 
+@functools.cache
 def imported(path: Path) -> set[str]:
     """Every module that a file names in an import, wherever in the file."""
     names = set()
@@ -105,6 +109,34 @@ def undocumented(path: Path) -> list[str]:
 @pytest.mark.parametrize("path", FILES, ids=relative)
 def test_what_is_public_says_what_it_is(path):
     assert undocumented(path) == []
+
+
+def shared_and_annotated(function: ast.FunctionDef) -> set[str]:
+    """Names annotated where a branch or loop sets them, and set outside of it too."""
+
+    def stored(*nodes: ast.AST) -> collections.Counter[str]:
+        names = [n for node in nodes for n in ast.walk(node) if isinstance(n, ast.Name)]
+        return collections.Counter(n.id for n in names if isinstance(n.ctx, ast.Store))
+
+    whole, found = stored(function), set()
+    blocks = [
+        block
+        for node in ast.walk(function)
+        if isinstance(node, (ast.If, ast.For, ast.While))
+        for block in (node.body, node.orelse)
+    ]
+    for block in blocks:
+        for node in (n for statement in block for n in ast.walk(statement)):
+            if isinstance(node, ast.AnnAssign) and node.value and isinstance(node.target, ast.Name):
+                found |= {node.target.id} & set(whole - stored(*block))
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_a_users_tf_function_takes_every_function(path):
+    # AutoGraph makes a function of each block: "annotated name can't be nonlocal".
+    functions = [node for node in ast.walk(tree(path)) if isinstance(node, ast.FunctionDef)]
+    assert not set().union(*map(shared_and_annotated, functions))
 
 
 def test_the_sources_are_found():
