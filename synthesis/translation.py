@@ -11,7 +11,7 @@ import numpy as np
 from ganatomy.errors import WrongUse
 from ganatomy.game import AdversarialModel, Batch
 from ganatomy.gradients import compiled
-from synthesis.image_losses import IMAGE_LOSSES
+from ganatomy.losses import IMAGE_LOSSES
 
 Tensor = Any
 SHOWN = 4  # scans on a picture of how training goes
@@ -26,7 +26,7 @@ class Translation(AdversarialModel):
     compare with an aligned target are refused.
 
     The player that holds the generators is called `generator`. It has every loss of
-    `synthesis.image_losses.IMAGE_LOSSES` as a term, at weight 0 unless `term_weights` says
+    `ganatomy.losses.IMAGE_LOSSES` as a term, at weight 0 unless `term_weights` says
     otherwise.
 
     Args:

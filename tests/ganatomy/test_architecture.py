@@ -21,6 +21,7 @@ TENSORFLOW = {
     "ganatomy/game.py",
     "ganatomy/gradients.py",
     "ganatomy/batches.py",
+    "ganatomy/replicas.py",
     "ganatomy/training.py",
     "ganatomy/quiet.py",  # to keep its driver notes out of the terminal
     "registration/sampling.py",

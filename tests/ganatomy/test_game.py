@@ -177,6 +177,21 @@ def test_a_schedule_acts_in_a_compiled_fit():
     assert not np.array_equal(weights(model)[0], before[0])
 
 
+def test_a_learning_rate_falls_to_nothing():
+    rate = [[0, 0.1], [2, 0.1], [4, 0.0]]
+    model = Toy(optimizers={"fit": {"kind": "sgd", "learning_rate": rate}})
+    train(model, stream, {"only": 4}, every=1)
+    before = weights(model)
+    train(model, stream, {"only": 6}, every=1)
+    np.testing.assert_array_equal(weights(model)[0], before[0])
+    update = model.optimizers["fit"].iterations
+    assert [float(model.optimizers["fit"]._learning_rate(n)) for n in (1, 3)] == [
+        pytest.approx(0.1),
+        pytest.approx(0.05),
+    ]
+    assert int(update) == 6
+
+
 @pytest.mark.parametrize("value", [tf.zeros(()), tf.zeros((4, 1)), tf.zeros((4, 2, 2))])
 def test_a_term_has_one_value_a_sample(value):
     model = Toy(terms=lambda batch, played: {"odd": value})
