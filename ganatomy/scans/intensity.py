@@ -71,7 +71,7 @@ def normalise(
     how: str,
     window: tuple[float, float] | None,
     covered: np.ndarray | None,
-) -> np.ndarray:
+) -> tuple[np.ndarray, tuple[float, float]]:
     """Grey values to [-1, 1], all samples of a scan alike.
 
     Args:
@@ -80,6 +80,9 @@ def normalise(
         window: the ends for 'window'.
         covered: which pixels show the scan, [*size] or [n, *size]; the rest is filled with the
             lowest value and takes no part in the statistics. None: all.
+
+    Returns:
+        The samples, and the grey values that -1 and 1 stand for.
 
     Raises:
         ValueError: the samples show a single value.
@@ -102,4 +105,4 @@ def normalise(
     out = np.clip((samples - centre) / half, -1, 1).astype(np.float32)
     if covered is not None:
         out[~covered] = out[covered].min() if how == "contrast" else -1
-    return np.ascontiguousarray(out)
+    return np.ascontiguousarray(out), (centre - half, centre + half)

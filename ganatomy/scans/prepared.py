@@ -1,11 +1,15 @@
 """What a model sees of one scan, and the way back."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from ganatomy.scans.field import Field
 from ganatomy.scans.tiles import Tiles
+
+# The grey values of a scan that -1 and 1 stand for.
+Ends = tuple[float, float]
 
 
 @dataclass(eq=False)
@@ -19,6 +23,8 @@ class Prepared:
             preprocessing does not align.
         inside: which pixels show what the model is to judge, bool `[m, *grid]`; None where all do.
         tiles: what of it are the samples; None where it is them.
+        neighbours: so many parts on either side of each are further channels of its samples.
+        ends: the grey values that -1 and 1 stand for; None where that is unknown.
     """
 
     whole: np.ndarray
@@ -26,6 +32,8 @@ class Prepared:
     alignment: np.ndarray | None = None
     inside: np.ndarray | None = None
     tiles: Tiles | None = None
+    neighbours: int = 0
+    ends: Ends | None = None
 
     def __len__(self) -> int:
         """How many samples there are."""
@@ -33,8 +41,17 @@ class Prepared:
 
     @property
     def samples(self) -> np.ndarray:
-        """What the model sees, float32 `[n, *size, channels]`; tiles are cut when asked for."""
-        return self._parts(self.whole)
+        """What the model sees, float32 `[n, *size, channels]`; made when asked for."""
+        if not self.neighbours:
+            return self._parts(self.whole)
+        return np.stack([self.sample(number) for number in range(len(self))])
+
+    def sample(self, number: int) -> np.ndarray:
+        """One of the samples, `[*size, channels]`."""
+        part, box = (number, ()) if self.tiles is None else self.tiles.place(number)
+        last, near = len(self.whole) - 1, range(-self.neighbours, self.neighbours + 1)
+        beside = [self.whole[min(max(part + step, 0), last)][box] for step in near]
+        return beside[0] if len(beside) == 1 else np.concatenate(beside, axis=-1)
 
     @property
     def mask(self) -> np.ndarray | None:
@@ -63,6 +80,22 @@ class Prepared:
             raise ValueError(f"maps have shape {maps.shape}, expected {expected}")
         if self.tiles is not None:
             maps = self.tiles.blend(maps, self.whole.shape[:-1])
+        return self._placed(maps)
+
+    def assemble(self, outputs: Iterable[np.ndarray]) -> np.ndarray:
+        """What a model made of the samples as one image on the scan's own grid; see `back`.
+
+        Args:
+            outputs: `[*size, c]` of each sample in order; of tiles one is held at a time.
+
+        Returns:
+            float32 `[i, j(, k), c]`.
+        """
+        grid = self.whole.shape[:-1]
+        made = np.stack(list(outputs)) if self.tiles is None else self.tiles.blend(outputs, grid)
+        return np.stack([self._placed(one) for one in np.moveaxis(made, -1, 0)], axis=-1)
+
+    def _placed(self, maps: np.ndarray) -> np.ndarray:
         if self.inside is None:
             return self.field.back(maps)
         # At the mask's border only what is inside is interpolated: no NaN spreads, nothing fades.

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 from ganatomy.scans import alignment, framing
 from ganatomy.scans.errors import ScanError
 from ganatomy.scans.intensity import equalise, normalise, resolve_channels
-from ganatomy.scans.prepared import Prepared
+from ganatomy.scans.prepared import Ends, Prepared
 from ganatomy.scans.scan import Scan
 from ganatomy.scans.threads import one_thread
 from ganatomy.scans.tiles import Tiles
@@ -45,6 +45,8 @@ class Preprocessing(BaseModel):
             is a sample, as a slice is, and maps of tiles are blended without a seam. With a mask,
             tiles of which it covers a tenth are taken, and what else shows the rest of it. None:
             not cut.
+        neighbours: 2D models see so many slices on either side of each as further channels, in
+            the order of the slices, an end's slice again where there is none.
         voi: read DICOM files as they ask to be displayed, through their own first VOI table or
             window, each slice through its own; files without one, and other formats, as they
             are. Values are then shades, no longer HU, also for `window`. Reading comes before
@@ -53,7 +55,8 @@ class Preprocessing(BaseModel):
             anything else is done to the values; seconds a volume.
         mask: 'body', or 'brain' for MR (see `masks.find_mask` for where it fails): outside, samples
             are -1 and take no part in equalisation or normalisation, and maps are NaN. A 2D model
-            takes the slices of which the mask covers a hundredth or more.
+            takes the slices of which the mask covers a hundredth or more. 'place', for a role
+            that is prepared on another's grid: the mask of that scan, by its settings.
         mask_erosion: mm taken off the mask all around: the mask of a single slice leaves a rim of
             scalp or skull, which is odder than what is looked for. A picture without spacing
             counts as in `masks.find_mask`.
@@ -81,9 +84,10 @@ class Preprocessing(BaseModel):
     slices: tuple[float, float] | None = None
     spacing: tuple[float, ...] | None = None
     overlap: float | None = Field(None, gt=0, le=0.75)
+    neighbours: int = Field(0, ge=0, le=4)
     voi: bool = False
     bias_field: bool = False
-    mask: Literal["body", "brain"] | None = None
+    mask: Literal["body", "brain", "place"] | None = None
     mask_erosion: float = Field(0.0, ge=0, le=100)
     window: tuple[float, float] | None = None
     equalise: float | None = Field(None, gt=0, le=1)
@@ -108,6 +112,8 @@ class Preprocessing(BaseModel):
                 raise ValueError("slices are for 2D models")
             if not 0 <= self.slices[0] < self.slices[1] <= 1:
                 raise ValueError("slices needs two fractions, a low and a high")
+        if self.neighbours and self.rank == 3:
+            raise ValueError("neighbours are for 2D models")
         if self.window is not None and not self.window[0] < self.window[1]:
             raise ValueError("window needs a low end below its high end")
         if self.normalise == "window" and self.window is None:
@@ -119,6 +125,11 @@ class Preprocessing(BaseModel):
         if self.grey and self.channels != 1:
             raise ValueError("grey is for models of one channel")
         return self
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one sample, (*size, channels)."""
+        return (*self.size, self.channels * (2 * self.neighbours + 1))
 
     @property
     def template_(self) -> np.ndarray | None:
@@ -175,24 +186,44 @@ class Preprocessing(BaseModel):
             self._set_template(template)
         return self
 
-    def apply(self, scan: Scan) -> Prepared:
+    def mask_of(self, scan: Scan) -> np.ndarray | None:
+        """Which pixels of a scan its mask covers, bool [i, j(, k)]; None without a mask.
+
+        Raises:
+            ScanError: nothing of what it looks for.
+        """
+        if self.mask is None:
+            return None
+        with one_thread():
+            pixels = resolve_channels(scan, self.channels, self.grey)
+            return self._found(self._even(pixels, scan) if self.bias_field else pixels, scan)
+
+    def apply(self, scan: Scan, mask: np.ndarray | None = None) -> Prepared:
         """Samples for the model.
+
+        Args:
+            scan: to be prepared.
+            mask: where `mask` is 'place', what `mask_of` found on the scan whose grid it lies on.
 
         Raises:
             ScanError: wrong rank or channels, or nothing to see.
-            RuntimeError: `align` is set and `fit` was not called.
+            RuntimeError: `align` is set and `fit` was not called, or a mask is wanted.
         """
         template = self._searched
         if self.align and template is None:
             raise RuntimeError("align needs a template: call fit or load_state first")
+        if self.mask == "place" and mask is None:
+            raise RuntimeError("mask is 'place': give the mask of the scan on whose grid this lies")
         with one_thread():
-            samples, mask, field, render = self._prepare(scan)
+            samples, mask, field, render, values = self._prepare(scan, mask)
             if not self.align or template is None:
-                return Prepared(samples, field, None, mask, self._tiles(samples, mask))
+                tiles = self._tiles(samples, mask)
+                return Prepared(samples, field, None, mask, tiles, self.neighbours, values)
             found = alignment.align(alignment.search_image(self._view(samples)), template)
             field = field.aligned(found)
-            samples, mask = render(field)
-            return Prepared(samples, field, found.astype(np.float32), mask)
+            samples, mask, values = render(field)
+            moved = found.astype(np.float32)
+            return Prepared(samples, field, moved, mask, None, self.neighbours, values)
 
     def _tiles(self, samples: np.ndarray, mask: np.ndarray | None) -> Tiles | None:
         if self.overlap is None:
@@ -208,15 +239,15 @@ class Preprocessing(BaseModel):
         # one alignment a scan: slices of a volume move together, so their mean is aligned
         return samples.mean(axis=(0, -1))
 
-    def _prepare(self, scan: Scan):
-        """Unaligned samples and mask, their field, and a function that renders another field."""
+    def _prepare(self, scan: Scan, given: np.ndarray | None = None):
+        """Unaligned samples, mask and field, what renders another field, and what ±1 stand for."""
         pixels = resolve_channels(scan, self.channels, self.grey)
         field = framing.field_of(scan, self)
         if self.bias_field:
             pixels = self._even(pixels, scan)
         masked = None
         if self.mask is not None:
-            found = self._found(pixels, scan)
+            found = self._found(pixels, scan) if given is None else given
             field = framing.showing(field, found, scan.path)
             pixels = np.where(found[..., None], pixels, pixels[found].min())
             masked = field.cut(found[..., None].astype(np.float32))
@@ -232,7 +263,7 @@ class Preprocessing(BaseModel):
         gridded = self.spacing is not None or self.overlap is not None
         filled = gridded or self.framing == "fit"
 
-        def render(field: framing.Field) -> tuple[np.ndarray, np.ndarray | None]:
+        def render(field: framing.Field) -> tuple[np.ndarray, np.ndarray | None, Ends]:
             samples = field.sample(image, shrunk)
             mask = None if masked is None else field.sample(masked)[..., 0] >= 0.5
             covered = field.covered() if filled else None
@@ -246,15 +277,16 @@ class Preprocessing(BaseModel):
                     raise ScanError(scan.path, problem, "another mask, margin or framing")
                 covered = mask
             try:
-                samples = normalise(samples, self.normalise, window, covered)
+                samples, ends = normalise(samples, self.normalise, window, covered)
             except ValueError as error:
                 problem = "shows a single value where the model looks"
                 raise ScanError(scan.path, problem, "an image with contrast") from error
             if mask is not None:
                 samples[~mask] = -1
-            return samples, mask
+            return samples, mask, ends
 
-        return *render(field), field, render
+        samples, mask, ends = render(field)
+        return samples, mask, field, render, ends
 
     @staticmethod
     def _even(pixels: np.ndarray, scan: Scan) -> np.ndarray:
@@ -269,7 +301,7 @@ class Preprocessing(BaseModel):
     def _found(self, pixels: np.ndarray, scan: Scan) -> np.ndarray:
         from ganatomy.scans.masks import find_mask
 
-        assert self.mask is not None
+        assert self.mask in ("body", "brain")
         try:
             return find_mask(pixels.mean(axis=-1), self.mask, scan.spacing, self.mask_erosion)
         except ValueError as error:

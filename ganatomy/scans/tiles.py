@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -86,23 +86,27 @@ class Tiles:
             out[number] = array[self._box(corner)]
         return out
 
-    def blend(self, maps: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    def blend(self, maps: Iterable[np.ndarray], shape: Sequence[int]) -> np.ndarray:
         """Maps of tiles as maps of the grids: their mean, where the middle of a tile counts most.
 
         A tile's weight falls to almost nothing at its border, as sin² along each axis, so that
         nothing jumps where one ends.
 
         Args:
-            maps: [n, *size], NaN where nothing is known.
+            maps: [n, *size] or [n, *size, c], or one after the other; NaN where nothing is known.
             shape: [m, *grid].
 
         Returns:
-            float32 of that shape; NaN where no tile knows anything.
+            float32 of that shape, channels behind; NaN where no tile knows anything.
         """
         falling = [np.sin(np.pi * (np.arange(n) + 0.5) / n) ** 2 for n in self.size]
         weight = reduce(np.multiply.outer, falling).astype(np.float32)
-        total, known = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-        for corner, one in zip(self.corners, maps, strict=True):
+        total = known = np.zeros(0, np.float32)
+        for number, (corner, one) in enumerate(zip(self.corners, maps, strict=True)):
+            if not number:
+                weight = weight.reshape(*self.size, *[1] * (one.ndim - weight.ndim))
+                whole = (*shape, *one.shape[len(self.size) :])
+                total, known = np.zeros(whole, np.float32), np.zeros(whole, np.float32)
             box, finite = self._box(corner), np.isfinite(one)
             total[box] += np.where(finite, one, 0) * weight
             known[box] += finite * weight
@@ -114,6 +118,11 @@ class Tiles:
         moved = whole[self.corners[:, 0]].copy()
         moved[..., -1] += np.einsum("nij,nj->ni", moved[..., :-1], self.corners[:, 1:])
         return moved
+
+    def place(self, number: int) -> tuple[int, tuple[int | slice, ...]]:
+        """Where one tile lies: on which grid, and a slice an axis."""
+        corner = self.corners[number]
+        return int(corner[0]), self._box(corner)[1:]
 
     def _box(self, corner: np.ndarray) -> tuple[int | slice, ...]:
         sides = zip(corner[1:].tolist(), self.size, strict=True)
