@@ -47,16 +47,16 @@ def test_samples_come_back_as_the_scan_one_by_one(rank):
 
 
 def test_a_mask_of_the_place_is_taken_instead_of_an_own_one():
-    body = np.zeros((20, 20, 5, 1), np.float32)
-    body[5:15, 5:15, 1:] = 1 + np.random.default_rng(0).random((10, 10, 4, 1))
+    body = np.zeros((20, 20, 12, 1), np.float32)
+    body[5:15, 5:15, 6:] = 1 + np.random.default_rng(0).random((10, 10, 6, 1))
     place = Scan(body, np.eye(4))
     settings = {"size": (20, 20), "spacing": (1, 1), "orientation": None}
     own = Preprocessing(**settings, mask="body")
-    other = volume((20, 20, 5))
+    other = volume((20, 20, 12))
     seen = own.apply(place)
     pair = Preprocessing(**settings, mask="place").apply(other, own.mask_of(place))
     np.testing.assert_array_equal(pair.inside, seen.inside)
-    assert len(pair) == len(seen) == 4
+    assert len(pair) == len(seen) < 12
     assert (pair.samples[..., 0][~pair.inside] == -1).all()
     with pytest.raises(RuntimeError, match="give the mask"):
         Preprocessing(**settings, mask="place").apply(other)
