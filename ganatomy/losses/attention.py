@@ -42,7 +42,7 @@ def saliency(
     """
     x, y = as_pair(x, y)
     if weighing:
-        seen = ops.stop_gradient(saliency_map(y, shares=shares))
+        seen: Tensor = ops.stop_gradient(saliency_map(y, shares=shares))
         return averaged(seen * ops.square(x - y), within)
     difference = saliency_map(x, shares=shares) - saliency_map(y, shares=shares)
     return averaged(ops.square(difference), within)
@@ -69,5 +69,6 @@ def saliency_map(x: Tensor, *, shares: Sequence[int] = (2, 4, 8)) -> Tensor:
         side = max(3, shortest // share | 1)
         away: Tensor = x - channels_last(box_means(images, side), channels)
         # A root has no gradient at 0.
-        maps.append(ops.sqrt(ops.sum(ops.square(away), axis=-1, keepdims=True) + _NOTHING))
+        squares: Tensor = ops.sum(ops.square(away), axis=-1, keepdims=True)
+        maps.append(ops.sqrt(squares + _NOTHING))
     return ops.mean(ops.stack(maps), axis=0)

@@ -4,7 +4,7 @@ from typing import Any
 
 from keras import ops
 
-from ganatomy.losses.arrays import as_floats, as_pair, averaged
+from ganatomy.losses.arrays import as_floats, as_pair, as_weights, averaged
 from ganatomy.losses.pointwise import l1
 
 Tensor = Any
@@ -26,9 +26,8 @@ def edge_strength(x: Tensor) -> Tensor:
         [B, *grid, 1].
     """
     x = as_floats(x)
-    squares: Tensor = sum(
-        ops.sum(ops.square(slope), axis=-1, keepdims=True) for slope in central_slopes(x)
-    )
+    slopes = ops.concatenate(central_slopes(x), axis=-1)
+    squares: Tensor = ops.sum(ops.square(slopes), axis=-1, keepdims=True)
     return ops.sqrt(squares + _NOTHING)
 
 
@@ -38,7 +37,7 @@ def central_slopes(x: Tensor) -> list[Tensor]:
     for axis in range(1, len(x.shape) - 1):
         before = (slice(None),) * axis
         first, last = x[(*before, slice(None, 1))], x[(*before, slice(-1, None))]
-        wide = ops.concatenate([first, x, last], axis=axis)
+        wide: Tensor = ops.concatenate([first, x, last], axis=axis)
         difference = wide[(*before, slice(2, None))] - wide[(*before, slice(None, -2))]
         found.append(difference / 2)
     return found
@@ -67,8 +66,7 @@ def edge(x: Tensor, y: Tensor, *, within: Tensor | None = None) -> Tensor:
     x, y = as_pair(x, y)
     steep: Tensor = ops.stop_gradient(edge_strength(y))
     if within is not None:
-        within = ops.cast(within, steep.dtype)
-        steep = steep * (within if len(within.shape) == len(steep.shape) else within[..., None])
+        steep = steep * as_weights(within, x)
     return l1(x, y, within=steep)
 
 
@@ -98,9 +96,9 @@ def gradient_consistency(x: Tensor, y: Tensor, *, signed: bool = False) -> Tenso
         x, y = as_pair(x, y)
         slopes = zip(central_slopes(x), central_slopes(y), strict=True)
         correlations = [_correlation(a, b) for a, b in slopes]
-        return 1 - ops.mean(ops.concatenate(correlations, axis=-1), axis=-1)
+        return ops.subtract(1, ops.mean(ops.concatenate(correlations, axis=-1), axis=-1))
     of_x, of_y = as_pair(edge_strength(x), edge_strength(y))
-    return 1 - ops.mean(_correlation(of_x, of_y), axis=-1)
+    return ops.subtract(1, ops.mean(_correlation(of_x, of_y), axis=-1))
 
 
 def regulation(x: Tensor, y: Tensor) -> Tensor:
@@ -131,7 +129,7 @@ def regulation(x: Tensor, y: Tensor) -> Tensor:
 def _correlation(x: Tensor, y: Tensor) -> Tensor:
     """Pearson's, a channel, [B, C]; 0 where an image is flat."""
     axes = tuple(range(1, len(x.shape) - 1))
-    x: Tensor = x - ops.mean(x, axis=axes, keepdims=True)
-    y: Tensor = y - ops.mean(y, axis=axes, keepdims=True)
-    variances = ops.mean(x * x, axis=axes) * ops.mean(y * y, axis=axes)
-    return ops.mean(x * y, axis=axes) / ops.sqrt(variances + _NOTHING)
+    x, y = (ops.subtract(v, ops.mean(v, axis=axes, keepdims=True)) for v in (x, y))
+    xx, yy, xy = (ops.mean(ops.multiply(*two), axis=axes) for two in ((x, x), (y, y), (x, y)))
+    variances: Tensor = ops.multiply(xx, yy)
+    return ops.divide(xy, ops.sqrt(variances + _NOTHING))

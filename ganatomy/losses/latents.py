@@ -37,9 +37,10 @@ def kl_divergence(
         raise ValueError(f"a code is reduced by sum or mean, not {reduction!r}")
     mean = ops.convert_to_tensor(mean)
     mean = mean if mean.dtype == "float64" else ops.cast(mean, "float32")
-    each = ops.square(mean)
+    each: Tensor = ops.square(mean)
     if log_variance is not None:
         log_variance = ops.cast(log_variance, mean.dtype)
-        each = each + ops.exp(log_variance) - log_variance - 1
+        variance: Tensor = ops.exp(log_variance)
+        each = each + variance - log_variance - 1
     over = ops.sum if reduction == "sum" else ops.mean
     return over(each / 2, axis=tuple(range(1, len(mean.shape))))

@@ -55,12 +55,12 @@ def activations(x: Tensor, y: Tensor, features: keras.Model) -> list[tuple[Tenso
     """
     x, y = as_pair(x, y)
     sizes: Any = ops.shape(x)
-    seen = ops.concatenate([_as_seen(image, features) for image in (x, y)])
+    seen: Tensor = ops.concatenate([_as_seen(image, features) for image in (x, y)])
     # Images in the network's own precision: what it holds is of that one.
     made = features(ops.cast(seen, features.inputs[0].dtype), training=False)
     pairs = []
     for activation in keras.tree.flatten(made):
-        grid = ops.shape(activation)[1:]
+        grid = activation.shape[1:]
         both: Tensor = ops.reshape(ops.cast(activation, x.dtype), (2, sizes[0], -1, *grid))
         pairs.append((both[0], both[1]))
     return pairs

@@ -66,4 +66,5 @@ def charbonnier(
     Reference: Charbonnier et al. 1994; Lai et al. 2017, equation 1, with ε of 1e-3.
     """
     x, y = as_pair(x, y)
-    return averaged(ops.sqrt(ops.square(x - y) + epsilon**2), within)
+    square: Tensor = ops.square(x - y)
+    return averaged(ops.sqrt(square + epsilon**2), within)

@@ -41,7 +41,7 @@ def steerable(
         within: [B, *grid] or [B, *grid, 1], weights of the voxels in the mean.
 
     Returns:
-        [B]: 0 the same but for what filters do not see (offsets and even slopes).
+        [B]: 0 the same up to an offset.
 
     Raises:
         ValueError: shapes that do not fit.
@@ -52,8 +52,9 @@ def steerable(
     x, y = as_pair(x, y)
     # Filters are linear: the responses' difference is the difference's response.
     found: Tensor = ops.abs(ridge_responses(x - y, sigmas=sigmas, orientations=orientations))
-    square, straight = ops.square(found) / 2, delta * (found - delta / 2)
-    return averaged(ops.where(found <= delta, square, straight), within)
+    return averaged(
+        ops.where(found <= delta, found * found / 2, delta * (found - delta / 2)), within
+    )
 
 
 def ridge_responses(
@@ -98,7 +99,9 @@ def _directions(rank: int, orientations: int) -> np.ndarray:
 def _derivative(sigma: float, order: int):
     @functools.cache
     def matrix(length: int) -> np.ndarray:
-        # Beyond the grid the image goes on as at its edge.
-        return gaussian_filter1d(np.eye(length), sigma, axis=0, order=order, mode="nearest")
+        # Beyond the grid the image goes on as at its edge. Cut nearer, a derivative would see
+        # offsets.
+        eye = np.eye(length)
+        return gaussian_filter1d(eye, sigma, 0, order, mode="nearest", truncate=6)
 
     return matrix

@@ -42,12 +42,13 @@ def style_content(
     for of_x, of_y in activations(x, y, features):
         loss = 0.0
         if style:
-            change = gram(of_x) - gram(of_y)
-            squares = ops.sum(ops.square(change), axis=(-2, -1)) / (4 * of_x.shape[-1] ** 2)
-            loss = loss + style * ops.mean(squares, axis=1)
+            change = ops.square(gram(of_x) - gram(of_y))
+            squares: Tensor = ops.mean(ops.sum(change, axis=(-2, -1)), axis=1)
+            loss = loss + style / (4 * of_x.shape[-1] ** 2) * squares
         if content:
-            difference: Tensor = ops.square(of_x - of_y)
-            loss = loss + content * ops.mean(difference, axis=tuple(range(1, len(of_x.shape))))
+            difference = ops.square(of_x - of_y)
+            mean: Tensor = ops.mean(difference, axis=tuple(range(1, len(of_x.shape))))
+            loss = loss + content * mean
         losses.append(loss)
     return ops.mean(ops.stack(losses), axis=0)
 
