@@ -66,6 +66,7 @@ def prepare(
     *,
     places: Sequence[Path] | None = None,
     labels: bool = False,
+    place_settings: Preprocessing | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Samples:
     """The samples of many scans, from the cache where it holds them.
@@ -75,6 +76,7 @@ def prepare(
         preprocessing: fitted.
         places: of each scan the one on whose grid it is prepared; None where each is by itself.
         labels: the paths are labels of the scans in `places`: the nearest of each, as they are.
+        place_settings: see `ganatomy.decoding.decode`.
         progress: called with (scans done, scans in all).
 
     Raises:
@@ -85,6 +87,8 @@ def prepare(
     settings = preprocessing.model_dump_json()
     state = preprocessing.state()
     beside = [] if places is None else [f"on {'labels' * labels}", fingerprint(places)]
+    if preprocessing.mask == "place" and place_settings is not None:
+        beside.append(place_settings.model_dump_json())
     key = fingerprint(
         paths,
         *beside,
@@ -99,7 +103,10 @@ def prepare(
         own = [paths[i] for i in which]
         if places is None:
             return decode(own, preprocessing)
-        return decode(own, preprocessing, places=[places[i] for i in which], labels=labels)
+        grids = [places[i] for i in which]
+        return decode(
+            own, preprocessing, places=grids, labels=labels, place_settings=place_settings
+        )
 
     if not (folder / "done.json").exists() or _mended(folder, paths, read):
         _fill(folder, len(paths), read, progress)
@@ -121,6 +128,7 @@ def prepare_table(
     table: Table,
     preprocessing: Preprocessing,
     *,
+    by_role: Mapping[str, Preprocessing] | None = None,
     grids: Mapping[str, str] | None = None,
     progress: Callable[[str], Callable[[int, int], None] | None] = lambda role: None,
 ) -> tuple[Table, dict[str, Samples]]:
@@ -130,8 +138,9 @@ def prepare_table(
 
     Args:
         table: paths by role; an independent role without any is left out.
-        preprocessing: fitted.
-        grids: by role, the role on whose scans' grid in mm its own are prepared; the two are
+        preprocessing: fitted; of every role that has none of its own.
+        by_role: a role's own, by which its labels are prepared too.
+        grids: by role, the role on whose scans' grid in mm its own are prepared, where the two are
             joined. Every other scan has a grid of its own.
         progress: gives for each role what is called with (scans done, scans in all).
 
@@ -142,7 +151,11 @@ def prepare_table(
     Raises:
         TableError: of a role not one scan could be read, or of the joined not one row.
     """
-    beside = {**(grids or {}), **table.labels}
+    placed = {role: on for role, on in (grids or {}).items() if role not in table.independent}
+    beside = {**placed, **table.labels}
+
+    def settings(role: str) -> Preprocessing:
+        return (by_role or {}).get(table.labels.get(role, role), preprocessing)
 
     def place(role: str) -> str:
         return place(beside[role]) if role in beside else role
@@ -151,9 +164,10 @@ def prepare_table(
         return {
             role: prepare(
                 paths,
-                preprocessing,
+                settings(role),
                 places=table.paths[place(role)] if role in beside else None,
                 labels=role in table.labels,
+                place_settings=settings(place(role)),
                 progress=progress(role),
             )
             for role, paths in table.paths.items()

@@ -38,6 +38,7 @@ def decode(
     *,
     places: Iterable[Path] | None = None,
     labels: bool = False,
+    place_settings: Preprocessing | None = None,
     workers: int | None = None,
     timeout: float = 120.0,
     memory: int = 8 << 30,
@@ -49,6 +50,8 @@ def decode(
         preprocessing: fitted; its `voi` says how DICOM is read.
         places: of each scan the one on whose grid it is prepared; None where each is by itself.
         labels: the paths are labels of the scans in `places`, and keep their numbers.
+        place_settings: by which the mask of a scan in `places` is found, where `preprocessing`
+            asks for the place's; fitted.
         workers: processes; 0 reads in this one. As many as processors where None, and none for
             a handful of scans.
         timeout: seconds after which a scan is given up and its worker ended.
@@ -65,7 +68,7 @@ def decode(
         workers = 0 if len(head) < FEW else len(os.sched_getaffinity(0))
     if not workers:
         for path, place in chain(head, scans):
-            yield _decode_one(path, preprocessing, place, labels)
+            yield _decode_one(path, preprocessing, place, labels, place_settings)
         return
 
     from pebble import ProcessExpired, ProcessPool
@@ -76,7 +79,7 @@ def decode(
         waiting: deque = deque()
 
         def put(path: Path, place: Path | None) -> None:
-            given = [path, preprocessing, place, labels]
+            given = [path, preprocessing, place, labels, place_settings]
             waiting.append((path, pool.schedule(_decode_one, given, timeout=timeout)))
 
         for path, place in head[: 4 * workers]:
@@ -120,7 +123,11 @@ class _Context(ForkServerContext):
 
 
 def _decode_one(
-    path: Path, preprocessing: Preprocessing, place: Path | None = None, labels: bool = False
+    path: Path,
+    preprocessing: Preprocessing,
+    place: Path | None = None,
+    labels: bool = False,
+    place_settings: Preprocessing | None = None,
 ) -> Decoded:
     try:
         scan = read_scan(path, window=preprocessing.voi and not labels)
@@ -128,7 +135,9 @@ def _decode_one(
             return Decoded(path, scan, preprocessing.apply(scan), None)
         try:
             other = read_scan(place, window=preprocessing.voi)
-            found = preprocessing.apply(other if labels else on_grid(scan, other))
+            seen = other if labels else on_grid(scan, other)
+            of_place = place_settings if preprocessing.mask == "place" else None
+            found = preprocessing.apply(seen, of_place and of_place.mask_of(other))
         except ScanError as error:
             problem = f"goes with {place}, which {error.problem}"
             raise ScanError(path, problem, error.expected) from error

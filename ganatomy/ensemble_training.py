@@ -49,7 +49,7 @@ def fit_members(
         face_of.check_member(own)
         check_settings(own, strategy.num_replicas_in_sync)
         grid = Preprocessing(**own.preprocessing)
-        check_stages(build_model(own, (*grid.size, grid.channels)), own.training.steps)
+        check_stages(build_model(own, grid.shape), own.training.steps)
     training, holdout = split(table, preset.training.holdout, seed)
     face_of.check(holdout, fpr, validation)
     identity = identity_of(preset, table, seed)

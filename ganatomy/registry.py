@@ -29,7 +29,7 @@ from pydantic import (
 from ganatomy.errors import WrongUse
 
 # What a preset takes over from the one it is `like`, whole sections at a time.
-SHARED = ("task", "rank", "roles", "labels", "preprocessing", "postprocessing")
+SHARED = ("task", "rank", "roles", "labels", "preprocessing", "by_role", "postprocessing")
 
 
 class PresetError(WrongUse):
@@ -101,7 +101,9 @@ class Preset(BaseModel):
         paper: the reference.
         cost: what it takes, on which machine.
         labels: which of its settings were chosen with labels in sight.
-        preprocessing: settings of `ganatomy.scans.Preprocessing`.
+        preprocessing: settings of `ganatomy.scans.Preprocessing`, of every role that has none of
+            its own.
+        by_role: by role, its own settings over `preprocessing`; not of the first.
         postprocessing: settings of the task's own, e.g. how a residual becomes a score.
         hyperparameters: arguments of the model.
         training: settings of `Training`.
@@ -119,6 +121,7 @@ class Preset(BaseModel):
     cost: str
     labels: str = "none"
     preprocessing: dict[str, Any] = {}
+    by_role: dict[str, dict[str, Any]] = {}
     postprocessing: dict[str, Any] = {}
     hyperparameters: dict[str, Any] = {}
     training: Training = Training()
@@ -135,22 +138,31 @@ class Preset(BaseModel):
         if bool(self.model) == bool(self.members):
             raise ValueError("a preset has a model, or members")
         names = [member.name for member in self.members]
+        strangers = set(self.by_role) - set(list(self.roles)[1:])
+        if strangers:
+            raise ValueError(f"by_role names {min(strangers)}, which is no role after the first")
         twice = {name for name in names if names.count(name) > 1}
         if twice:
             raise ValueError(f"two members are called {min(twice)}: give one a name")
         return self
 
+    def preprocessing_of(self, role: str) -> dict[str, Any]:
+        """The settings that a role's scans are prepared by."""
+        return {**self.preprocessing, **self.by_role.get(role, {})}
+
     def recipe(self) -> dict[str, Any]:
         """What decides how the model is trained: everything but the words about it, as JSON."""
         words = {"title", "paper", "cost", "labels", "roles"}
-        return self.model_dump(mode="json", exclude=words)
+        # Runs of the time before this section go on.
+        unsaid = set() if self.by_role else {"by_role"}
+        return self.model_dump(mode="json", exclude=words | unsaid)
 
     def set(self, assignments: Sequence[str]) -> Preset:
         """A copy with `key=value` settings; values are YAML.
 
-        A key is a dotted path (`training.steps.adversarial`) or starts at a setting of one of
-        the sections (`batch_size`, `latent`, `term_weights.critic/penalty`). An ensemble's are
-        `members` and `training.holdout`.
+        A key is a dotted path (`training.steps.adversarial`, `by_role.target.window`) or starts
+        at a setting of one of the sections (`batch_size`, `latent`,
+        `term_weights.critic/penalty`). An ensemble's are `members` and `training.holdout`.
 
         Raises:
             PresetError: no such setting, or a value that does not fit.
@@ -164,6 +176,10 @@ class Preset(BaseModel):
             path = key.split(".")
             if path == ["members"] and self.members:
                 pass
+            elif path[0] == "by_role":
+                known = ", ".join(sorted(self._settings("preprocessing")))
+                if len(path) != 3 or path[2] not in self._settings("preprocessing"):
+                    raise PresetError(f"--set {key}: expected by_role.ROLE.SETTING, of {known}")
             elif path[0] not in sections:
                 homes = [s for s in sections if path[0] in self._settings(s)]
                 if not homes:

@@ -206,7 +206,7 @@ def fit(
     face_of.check(holdout, fpr, validation)
     grid = Preprocessing(**preset.preprocessing)
     with where.scope():
-        model = build_model(preset, (*grid.size, grid.channels), seed)
+        model = build_model(preset, grid.shape, seed)
     check_stages(model, preset.training.steps)
 
     out = Path(out)
@@ -218,16 +218,19 @@ def fit(
     check_same_step(where, int(model.step.numpy()))
 
     preprocessing = _fitted_preprocessing(preset, training, out, chief)
-    training, samples = prepare_table(
-        training, preprocessing, grids=model.grids, progress=_preparing
-    )
+    by_role = {role: Preprocessing(**preset.preprocessing_of(role)) for role in preset.by_role}
+
+    def prepared(table: Table) -> tuple[Table, dict[str, Samples]]:
+        return prepare_table(
+            table, preprocessing, by_role=by_role, grids=model.grids, progress=_preparing
+        )
+
+    training, samples = prepared(training)
     role = next(iter(samples))
     array = samples[role].array
     held: dict[str, Samples] = {}
     if len(holdout):
-        holdout, held = prepare_table(
-            holdout, preprocessing, grids=model.grids, progress=_preparing
-        )
+        holdout, held = prepared(holdout)
         face_of.check(holdout.rows(np.unique(held[role].owner)), fpr, validation)
 
     augment = Augment(**preset.training.augment)
