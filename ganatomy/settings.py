@@ -27,6 +27,7 @@ def check_settings(preset: Preset, replicas: int = 1) -> None:
         preprocessing = Preprocessing(**preset.preprocessing)
     if preprocessing.rank != preset.rank:
         raise PresetError(f"{preset.name}: preprocessing.rank is not the preset's")
+    _check_roles(preset, preprocessing)
     with _named(preset, "postprocessing"):
         registry.face(preset.task).check_settings(preset.postprocessing, preprocessing)
     with _named(preset, "training.augment"):
@@ -46,6 +47,27 @@ def check_settings(preset: Preset, replicas: int = 1) -> None:
             f"{preset.name}: training.batch_size: {size} cannot be divided evenly between "
             f"{replicas} replicas: --set batch_size={-(-size // replicas) * replicas}"
         )
+
+
+# What samples of roles that go together have in common.
+GEOMETRY = ("rank", "orientation", "plane", "slices", "spacing", "overlap", "framing", "margin")
+
+
+def _check_roles(preset: Preset, first: Preprocessing) -> None:
+    """Refuse settings of a role whose samples would not fit those of the first."""
+    if preset.by_role and first.align:
+        raise PresetError(f"{preset.name}: align moves the first role's scans alone: leave it out")
+    kinds = registry.roles_of(preset) if preset.by_role else {}
+    for role in preset.by_role:
+        with _named(preset, f"by_role.{role}"):
+            own = Preprocessing(**preset.preprocessing_of(role))
+        # Scans of a stream of their own may be seen otherwise, on samples of one size.
+        alike = ("size", *GEOMETRY) if kinds[role] == "joined" else ("size", "rank")
+        for name in alike:
+            if getattr(own, name) != getattr(first, name):
+                raise PresetError(
+                    f"{preset.name}: by_role.{role}.{name} is not that of the first role"
+                )
 
 
 @contextlib.contextmanager
