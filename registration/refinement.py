@@ -7,27 +7,21 @@ starts at once; what is returned is never worse than the first start on the fine
 
 from __future__ import annotations
 
-import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
-from keras import ops
 from scipy.ndimage import binary_dilation, map_coordinates
 
-from ganatomy.gradients import compiled, descend
 from registration.matrices import AFFINE, RIGID
-from registration.perturbations import matrix_of, parameter_units
+from registration.mutual_information import MutualInformation
+from registration.perturbations import parameter_units
 from registration.transforms import Affine
-from registration.warp import coverage, resample
 
-Tensor = Any
 Kind = Literal["rigid", "affine"]
 
-_LEAST = 0.75  # share of the points that must meet the moving scan for its information to count
-_OUTLIERS = (1.0, 99.5)  # percentiles of the values between which bins lie
 _DARK = 0.05  # of the range above the darkest: what is less is air
 
 
@@ -65,6 +59,8 @@ FAR = (
     *NEAR,
 )
 _SPREAD = (np.pi / 12, 20.0)  # radians about each axis and mm along it, of a search
+_MEAN, _SQUARE = 0.8, 0.98  # decay of Adam's two means
+_HALVINGS, _ORDER = 6, 5  # of a matrix exponential
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,27 +111,35 @@ def refine(
     Raises:
         ValueError: no start or level, shapes that do not fit, or a scan of a single value.
 
-    Reference: Mattes et al. 2003, equations 3 to 9, with linear kernels for both scans.
+    Reference: Mattes et al. 2003 for the information; Kingma & Ba 2015, algorithm 1, for the climb.
     """
     began = time.monotonic()
     fixed, moving = np.asarray(fixed, np.float32), np.asarray(moving, np.float32)
     rank = fixed.ndim
     if not levels or not starts or any(one.rank != rank for one in starts) or moving.ndim != rank:
         raise ValueError(f"scans of {rank} axes need levels and starts of that rank")
-    inside = _seen(fixed) if mask is None else np.asarray(mask, bool)
-    if inside.shape != fixed.shape or not inside.any():
-        raise ValueError(f"the mask is {inside.shape} or empty; the fixed scan is {fixed.shape}")
+    if mask is not None and (np.shape(mask) != fixed.shape or not np.any(mask)):
+        raise ValueError(f"the mask is {np.shape(mask)} or empty; the fixed scan is {fixed.shape}")
+    pitches = [level.pitch for level in levels]
+    fixeds = _pyramid(_Placed(fixed, fixed_grid), pitches)
+    movings = _pyramid(_Placed(moving, moving_grid), pitches)
+    if mask is None:
+        finest = fixeds[min(pitches)]
+        inside = _Placed(_seen(finest.image), finest.grid)
+    else:
+        inside = _Placed(np.asarray(mask, np.float32), fixed_grid)
+    shares = _pyramid(inside, pitches)
     moves = [start.matrix for start in starts]
     for number, level in enumerate(levels):
         # Twelve parameters with little to hold them run away: what is coarse moves rigidly.
         count = (AFFINE if kind == "affine" and 2 * number >= len(levels) else RIGID)[rank]
-        scene = _Scene(fixed, moving, fixed_grid, moving_grid, inside, count, level)
+        at = level.pitch
+        scene = _Scene(fixeds[at], movings[at], shares[at], count, level)
         moves += scene.spread(moves[0], level.search)
         found, values = scene.climb(moves)
-        best = np.argsort(values, kind="stable")[: level.keep]
+        best = np.argsort(-values, kind="stable")[: level.keep]
         moves = [found[i] for i in best]
-    before = scene.information(starts[0].matrix)
-    after = scene.information(moves[0])
+    before, after = (scene.information(one) for one in (starts[0].matrix, moves[0]))
     better = after > before
     return Refined(
         Affine(moves[0]) if better else starts[0],
@@ -145,161 +149,136 @@ def refine(
     )
 
 
+class _Placed(NamedTuple):
+    """An image and its grid, voxel to mm."""
+
+    image: np.ndarray
+    grid: np.ndarray
+
+
 class _Scene:
     """Two scans at one level, and the points of the fixed one that are looked at."""
 
-    def __init__(
-        self,
-        fixed: np.ndarray,
-        moving: np.ndarray,
-        fixed_grid: np.ndarray,
-        moving_grid: np.ndarray,
-        inside: np.ndarray,
-        count: int,
-        level: Level,
-    ):
-        self.level = level
-        image, grid = _coarser(fixed, fixed_grid, level.pitch)
-        share = _coarser(inside.astype(np.float32), fixed_grid, level.pitch)[0]
-        seen = share >= min(0.5, float(share.max()))
+    def __init__(self, fixed: _Placed, moving: _Placed, share: _Placed, count: int, level: Level):
+        self.level, self.rank = level, fixed.image.ndim
+        seen = np.asarray(share.image >= min(0.5, float(share.image.max())))
         if level.margin:
-            seen = binary_dilation(seen, iterations=level.margin)
+            seen = np.asarray(binary_dilation(seen, iterations=level.margin), bool)
         index = np.argwhere(seen).astype(np.float64)
         draw = np.random.default_rng(0)
-        # Always as many, or every scan would be compiled anew.
         index = index[draw.choice(len(index), level.points, replace=len(index) < level.points)]
         # Off the grid: points that sit on both grids at once draw the optimum to whole voxels.
         index += draw.uniform(-0.5, 0.5, index.shape)
-        values = map_coordinates(image, index.T, order=1, mode="nearest")
-        shown = image[np.asarray(seen, bool)]
-        self.bins = _one_hot(_binned(values, shown, level.bins), level.bins)
-        points = index @ grid[:-1, :-1].T + grid[:-1, -1]
-        self.centre = points.mean(axis=0)
-        self.offsets = (points - self.centre).astype(np.float32)
-        image, grid = _coarser(moving, moving_grid, level.pitch)
-        self.image = _binned(image, image, level.bins)[None, ..., None]
-        self.outward = np.linalg.inv(grid)
-        self.units = parameter_units(self.offsets, count)
+        values = map_coordinates(fixed.image, index.T, order=1, mode="nearest")
+        points = index @ fixed.grid[:-1, :-1].T + fixed.grid[:-1, -1]
+        centre = points.mean(axis=0)
+        points -= centre
+        # Written out: a product with an inverse may leave a last row that is 0 0 0 1 but for dust.
+        self.to_centre, self.from_centre = np.eye(self.rank + 1), np.eye(self.rank + 1)
+        self.to_centre[:-1, -1], self.from_centre[:-1, -1] = centre, -centre
+        self.information_of = MutualInformation(
+            points, values, np.compress(seen.ravel(), fixed.image), moving.image, level.bins
+        )
+        self.outward = np.linalg.inv(moving.grid)
+        self.tangents = _tangents(self.rank, count) * parameter_units(points, count)[:, None, None]
 
     def spread(self, matrix: np.ndarray, count: int) -> list[np.ndarray]:
         """So many matrices that turn and shift the points before a matrix, the same every time."""
-        rank = len(self.centre)
-        turns, angle = RIGID[rank] - rank, _SPREAD[0]
-        draw = np.random.default_rng(1).uniform(-1, 1, (count, RIGID[rank]))
-        draw *= [angle] * turns + [_SPREAD[1]] * rank
-        return [matrix @ move for move in self._moves(draw)]
+        turns = RIGID[self.rank] - self.rank
+        draw = np.random.default_rng(1).uniform(-1, 1, (count, RIGID[self.rank]))
+        draw *= [_SPREAD[0]] * turns + [_SPREAD[1]] * self.rank
+        moves = _exponential(np.tensordot(draw, _tangents(self.rank, RIGID[self.rank]), 1))
+        return list(matrix @ self.to_centre @ moves @ self.from_centre)
 
     def climb(self, matrices: Sequence[np.ndarray]) -> tuple[list[np.ndarray], np.ndarray]:
-        """Better matrices, and the negative information of each."""
-        level = self.level
-        run = _climber(level.steps, level.pace)
-        found, values = run(*self._given(matrices))
-        moves = self._moves(np.asarray(found, np.float64) * self.units)
-        return [a @ b for a, b in zip(matrices, moves, strict=True)], np.asarray(values)
+        """Better matrices, and the information of each."""
+        steps, pace = self.level.steps, self.level.pace
+        now = np.stack(matrices) @ self.to_centre
+        best, most = now.copy(), np.full(len(now), -np.inf)
+        mean = square = np.zeros((len(now), len(self.tangents)))
+        for step in range(steps + 1):
+            value, slope = self._information(now)
+            better = value > most
+            best[better], most[better] = now[better], value[better]
+            mean = _MEAN * mean + (1 - _MEAN) * slope
+            square = _SQUARE * square + (1 - _SQUARE) * slope**2
+            deviation = np.sqrt(square / (1 - _SQUARE ** (step + 1))) + 1e-8
+            rate = pace * (0.1 + 0.45 * (1 + np.cos(np.pi * step / steps)))
+            move = rate * mean / (1 - _MEAN ** (step + 1)) / deviation
+            now = now @ _exponential(np.tensordot(move, self.tangents, 1))
+        return list(best @ self.from_centre), most
 
     def information(self, matrix: np.ndarray) -> float:
         """In nats, of one matrix."""
-        return -float(_climber(0, 1.0)(*self._given([matrix]))[1][0])
+        return float(self._information((matrix @ self.to_centre)[None])[0][0])
 
-    def _given(self, matrices: Sequence[np.ndarray]) -> _Given:
-        to_centre = np.eye(len(self.centre) + 1)
-        to_centre[:-1, -1] = self.centre
-        maps = np.stack([self.outward @ matrix @ to_centre for matrix in matrices])
-        start = np.zeros((len(matrices), len(self.units)), np.float32)
-        maps = maps.astype(np.float32)
-        return _Given(self.image, self.offsets, self.bins, maps, start, self.units)
-
-    def _moves(self, parameters: np.ndarray) -> np.ndarray:
-        """[S, rank + 1, rank + 1], of parameters [S, n] in float64, about the points' centre."""
-        return np.asarray(matrix_of(parameters, self.centre))
+    def _information(self, matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """[S], and its slope to a further move along each tangent, [S, n]."""
+        maps = self.outward @ matrices
+        value, slope = self.information_of(maps)
+        turned = np.einsum("sij,pjk->spik", maps[:, :-1], self.tangents)
+        return value, np.einsum("sik,spik->sp", slope, turned)
 
 
-class _Given(NamedTuple):
-    """What a climb is made of; the same order as `_Scene._given`."""
-
-    image: Tensor  # [1, *grid, 1] of the moving scan, in bins
-    offsets: Tensor  # [N, rank] of the points, mm from their centre
-    bins: Tensor  # [N, bins], shares of the fixed values
-    maps: Tensor  # [S, rank + 1, rank + 1], mm from the centre to voxels of the moving scan
-    start: Tensor  # [S, n], zeros
-    units: Tensor  # [n]
-
-
-@functools.cache
-def _climber(steps: int, pace: float) -> Callable[..., Any]:
-    def climb(*arrays: Tensor) -> tuple[Tensor, Tensor]:
-        given = _Given(*arrays)
-        found = descend(
-            lambda x: ops.negative(_information(given, x)),
-            given.start,
-            steps=steps,
-            learning_rate=pace,
-            betas=(0.8, 0.98),
-            decay=0.1,
-        )
-        return found.x, found.value
-
-    return compiled(climb)
+def _tangents(rank: int, count: int) -> np.ndarray:
+    """[count, rank + 1, rank + 1], the matrices whose exponentials are the rigid or affine maps."""
+    found = []
+    for a in range(rank):
+        for b in range(rank):
+            if count == RIGID[rank] and a >= b:
+                continue
+            one = np.zeros((rank + 1, rank + 1))
+            one[a, b] = 1.0
+            if count == RIGID[rank]:
+                one[b, a] = -1.0
+            found.append(one)
+    for a in range(rank):
+        one = np.zeros((rank + 1, rank + 1))
+        one[a, rank] = 1.0
+        found.append(one)
+    return np.stack(found)
 
 
-def _information(given: _Given, parameters: Tensor) -> Tensor:
-    """[S], of the joint histogram of fixed values and what each start finds in the moving scan."""
-    starts, rank = parameters.shape[0], given.offsets.shape[-1]
-    move = matrix_of(parameters * given.units, np.zeros(rank, np.float32))
-    whole: Any = ops.matmul(given.maps, move)
-    index: Any = ops.matmul(given.offsets[None], ops.swapaxes(whole[:, :-1, :-1], 1, 2))
-    index = index + whole[:, None, :-1, -1]
-    flat = ops.reshape(index, [1, -1, rank])
-    values = resample(given.image, flat, border="edge")
-    known: Any = coverage(ops.stop_gradient(index), tuple(given.image.shape[1:-1]))
-    bins = _one_hot(ops.reshape(values, [starts, -1]), given.bins.shape[-1])
-    seen: Any = known * given.bins[None]
-    joint: Any = ops.matmul(ops.swapaxes(seen, 1, 2), bins)
-    total: Any = ops.sum(joint, axis=(1, 2), keepdims=True)
-    joint = joint / ops.maximum(total, 1e-6)
-    columns: Any = ops.sum(joint, axis=1, keepdims=True)
-    apart: Any = ops.sum(joint, axis=2, keepdims=True) * columns
-    tiny = 1e-10
-    found: Any = ops.sum(joint * ops.log((joint + tiny) / (apart + tiny)), axis=(1, 2))
-    share: Any = total[:, 0, 0] / given.offsets.shape[0]
-    return found * ops.minimum(share / _LEAST, 1.0)
-
-
-def _one_hot(values: Any, count: int) -> Any:
-    """[..., count], the shares of values in [0, count - 1] in the two bins next to each."""
-    distance: Any = values[..., None] - np.arange(count, dtype=np.float32)
-    if isinstance(values, np.ndarray):
-        return np.maximum(1 - np.abs(distance), 0).astype(np.float32)
-    near: Any = ops.abs(distance)
-    return ops.relu(1.0 - near)
-
-
-def _binned(values: np.ndarray, of: np.ndarray, count: int) -> np.ndarray:
-    """Values as places among the bins, from 0 to count - 1."""
-    low, high = np.percentile(of, _OUTLIERS)
-    if not high > low:
-        raise ValueError("a scan shows a single value; expected one with contrast")
-    scaled = (values - low) * ((count - 1) / (high - low))
-    return np.clip(scaled, 0, count - 1).astype(np.float32)
+def _exponential(matrices: np.ndarray) -> np.ndarray:
+    """Of matrices [S, n, n], by scaling and squaring; a last row of zeros ends as 0 … 0 1."""
+    small = matrices / 2**_HALVINGS
+    found = one = np.eye(matrices.shape[-1])
+    for order in range(_ORDER, 0, -1):
+        found = one + small @ found / order
+    for _ in range(_HALVINGS):
+        found = found @ found
+    return found
 
 
 def _seen(image: np.ndarray) -> np.ndarray:
+    """1 where a scan shows more than air."""
     low, high = np.percentile(image, (1.0, 99.0))
-    return image > low + _DARK * (high - low)
+    return (image > low + _DARK * (high - low)).astype(np.float32)
 
 
-def _coarser(image: np.ndarray, grid: np.ndarray, pitch: float) -> tuple[np.ndarray, np.ndarray]:
+def _pyramid(finest: _Placed, pitches: Sequence[float]) -> dict[float, _Placed]:
+    """By pitch in mm, an image made coarser: each from the next finer one."""
+    found = {}
+    for pitch in sorted(pitches):
+        found[pitch] = finest = _coarser(finest, pitch)
+    return found
+
+
+def _coarser(placed: _Placed, pitch: float) -> _Placed:
     """Means over blocks of voxels, so that each axis has about the pitch."""
+    image, grid = placed
     spacing = np.linalg.norm(grid[:-1, :-1], axis=0)
     factors = np.maximum(np.round(pitch / spacing), 1).astype(int)
     factors = np.minimum(factors, np.maximum(np.array(image.shape) // 4, 1))
     for axis, factor in enumerate(factors):
         if factor > 1:
-            count = image.shape[axis] // factor
-            image = np.moveaxis(image, axis, -1)[..., : count * factor]
-            image = image.reshape(*image.shape[:-1], count, factor).mean(axis=-1)
-            image = np.moveaxis(image, -1, axis)
+            image = np.moveaxis(image, axis, 0)
+            whole = len(image) // factor * factor
+            total = image[:whole:factor].copy()
+            for place in range(1, factor):
+                total += image[place:whole:factor]
+            image = np.moveaxis(total / np.float32(factor), 0, axis)
     made = grid.astype(np.float64).copy()
     made[:-1, :-1] = grid[:-1, :-1] * factors
     made[:-1, -1] = grid[:-1, -1] + grid[:-1, :-1] @ ((factors - 1) / 2)
-    return np.ascontiguousarray(image), made
+    return _Placed(np.ascontiguousarray(image), made)

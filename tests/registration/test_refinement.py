@@ -11,9 +11,13 @@ from registration.refinement import Level, refine
 from registration.transforms import Affine
 
 NEAR = (Level(6.0, 600, 12, 20, 1.5), Level(3.0, 2500, 16, 25, 0.3))
-FAR = (Level(8.0, 400, 10, 15, 4.0, keep=3, search=15), *NEAR)
+FAR = (
+    Level(8.0, 800, 12, 20, 4.0, keep=6, search=31),
+    Level(6.0, 1200, 12, 20, 2.0, keep=6),
+    Level(3.0, 2500, 16, 25, 0.5),
+)
 OFF = {2: [0.06, 3.0, -4.0], 3: [0.05, -0.06, 0.04, 3.0, -3.0, 2.5]}
-FAR_OFF = [0.25, -0.2, 0.25, 18.0, -18.0, 18.0]
+FAR_OFF = ([0.25, -0.2, 0.25, 18.0, -18.0, 18.0], [-0.2, 0.25, -0.1, -15.0, 12.0, 18.0])
 LEVELS = {"rigid": NEAR, "affine": (NEAR[0], Level(3.0, 4000, 16, 60, 0.5))}
 
 
@@ -60,8 +64,9 @@ def test_a_transform_that_is_near_becomes_exact_across_contrasts(rank, kind):
     assert found.information > found.before + 0.1
 
 
-def test_a_search_finds_what_is_far():
-    fixed, moving, grid, truth = pair(3, FAR_OFF)
+@pytest.mark.parametrize("off", FAR_OFF)
+def test_a_search_finds_what_is_far(off):
+    fixed, moving, grid, truth = pair(3, off)
     identity = Affine.identity(3)
     near = refine(fixed, moving, grid, grid, [identity], levels=NEAR)
     far = refine(fixed, moving, grid, grid, [identity], levels=FAR)
