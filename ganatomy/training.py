@@ -378,7 +378,7 @@ def _readable(paths: list[Path], voi: bool, refused: list[ScanError]) -> Iterato
 
 
 def _preparing(role: str) -> Callable[[int, int], None]:
-    return counter(f"preparing {role}s")
+    return counter(f"preparing {role.removesuffix('s').replace('_', ' ')}s")
 
 
 def _has_dicom(table: Table) -> bool:
