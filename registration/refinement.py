@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -36,7 +36,9 @@ class Level:
         steps: of the descent.
         pace: mm that a parameter moves in the first step; it falls to a tenth.
         keep: how many of the best starts go on.
-        search: how many starts are looked at beside those given, spread about the first.
+        search: how many starts are looked at beside those given, turned and shifted about the
+            first by up to 15° and `spread`.
+        spread: mm along each axis.
         margin: voxels about what is seen that are looked at too: its border holds a scale.
     """
 
@@ -47,6 +49,7 @@ class Level:
     pace: float
     keep: int = 1
     search: int = 0
+    spread: float = 20.0
     margin: int = 2
 
 
@@ -58,9 +61,30 @@ FAR = (
     Level(8.0, 2000, 16, 20, 2.0, keep=2),
     *NEAR,
 )
-_SPREAD = (np.pi / 12, 20.0)  # radians about each axis and mm along it, of a search
+_HEAD = 190.0  # mm, the mean side of a scan that these are for
+_SMALLEST = 0.5  # what is smaller than half a head still lies as far off as that
+_ANGLE = np.pi / 12  # about each axis, of a search
 _MEAN, _SQUARE = 0.8, 0.98  # decay of Adam's two means
 _HALVINGS, _ORDER = 6, 5  # of a matrix exponential
+
+
+def sized(levels: Sequence[Level], shape: Sequence[int], grid: np.ndarray) -> tuple[Level, ...]:
+    """Levels for a head, doubled or halved as often as a scan's sides are.
+
+    Args:
+        levels: `NEAR` or `FAR`.
+        shape: of the fixed scan.
+        grid: [rank + 1, rank + 1], its voxels to mm; to pixels where a picture has no place.
+    """
+    sides = np.linalg.norm(grid[:-1, :-1], axis=0) * shape
+    times = float(2.0 ** np.round(np.log2(np.exp(np.log(sides).mean()) / _HEAD)))
+    times = max(times, _SMALLEST)
+    return tuple(
+        replace(
+            level, pitch=times * level.pitch, pace=times * level.pace, spread=times * level.spread
+        )
+        for level in levels
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +210,7 @@ class _Scene:
         """So many matrices that turn and shift the points before a matrix, the same every time."""
         turns = RIGID[self.rank] - self.rank
         draw = np.random.default_rng(1).uniform(-1, 1, (count, RIGID[self.rank]))
-        draw *= [_SPREAD[0]] * turns + [_SPREAD[1]] * self.rank
+        draw *= [_ANGLE] * turns + [self.level.spread] * self.rank
         moves = _exponential(np.tensordot(draw, _tangents(self.rank, RIGID[self.rank]), 1))
         return list(matrix @ self.to_centre @ moves @ self.from_centre)
 

@@ -54,12 +54,12 @@ def refined(
     Raises:
         ScanError: a scan has no contrast to climb by.
     """
-    from registration.refinement import FAR, NEAR, refine
+    from registration.refinement import FAR, NEAR, refine, sized
 
-    levels = {"near": NEAR, "far": FAR}[reach]
-    grids = grid_of(fixed), grid_of(moving)
+    images, grids = (_grey(fixed), _grey(moving)), (grid_of(fixed), grid_of(moving))
+    levels = sized({"near": NEAR, "far": FAR}[reach], images[0].shape, grids[0])
     try:
-        found = refine(_grey(fixed), _grey(moving), *grids, starts, kind=kind, levels=levels)
+        found = refine(*images, *grids, starts, kind=kind, levels=levels)
     except ValueError as error:
         problem = "and the fixed scan have too little contrast to refine by"
         raise ScanError(moving.path, problem, "scans with contrast, or refine=none") from error

@@ -7,7 +7,8 @@ import pytest
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from registration.conventions import grid_points
-from registration.refinement import Level, refine
+from registration.refinement import FAR as FOR_HEADS
+from registration.refinement import Level, refine, sized
 from registration.transforms import Affine
 
 NEAR = (Level(6.0, 600, 12, 20, 1.5), Level(3.0, 2500, 16, 25, 0.3))
@@ -82,6 +83,17 @@ def test_nothing_is_left_to_chance_and_grids_may_differ():
     twice = [refine(fixed, cut, grid, own, [Affine.identity()], levels=NEAR) for _ in range(2)]
     np.testing.assert_array_equal(twice[0].transform.matrix, twice[1].transform.matrix)
     assert error(twice[0].transform, truth, fixed, grid) < 2.5  # half a slice
+
+
+def test_levels_go_with_the_size_of_the_scan():
+    grid = np.diag([0.86, 0.86, 6.5, 1.0])
+    assert sized(FOR_HEADS, (256, 256, 22), grid) == FOR_HEADS
+    picture = sized(FOR_HEADS, (999, 960), np.eye(3))
+    assert [level.pitch for level in picture] == [4 * level.pitch for level in FOR_HEADS]
+    assert picture[0].spread == 80.0
+    small = sized(FOR_HEADS, (35, 51, 35), np.eye(4))
+    assert [level.pace for level in small] == [level.pace / 2 for level in FOR_HEADS]
+    assert sized(FOR_HEADS, (9, 9, 9), np.eye(4)) == small
 
 
 def test_the_result_is_never_worse_than_the_start():
