@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from anogan.lesions import Lesions
-from ganatomy.artifacts import ArtifactError, write_whole
+from ganatomy.artifacts import ArtifactError
+from ganatomy.rows import append, rewrite, whole_rows
+
+__all__ = ["append", "lesion_rows", "resume", "whole_rows", "write_worklist"]
 
 SCORES = ("anomaly_score", "p_value", "threshold", "abnormal", "paper_score", "unlike")
 COLUMNS = ("scan", *SCORES, "lesions", "largest_ml", "error", "input")
@@ -23,15 +24,6 @@ LESION_COLUMNS = (
 )
 # Tables that have several rows of a scan, or none.
 BESIDE = {"slices.csv": SLICE_COLUMNS, "lesions.csv": LESION_COLUMNS}
-
-
-def append(file: Path, header: tuple[str, ...], rows: Iterable[Sequence[Any]]) -> None:
-    """Add rows to a table; a new one gets its header."""
-    with open(file, "a", newline="") as stored:
-        write = csv.writer(stored)
-        if stored.tell() == 0:
-            write.writerow(header)
-        write.writerows(rows)
 
 
 def lesion_rows(name: str, lesions: Lesions) -> Iterator[list[Any]]:
@@ -58,7 +50,7 @@ def write_worklist(file: Path, rows: Iterable[dict[str, str]]) -> None:
         {"rank": str(rank), **{name: row[name] for name in WORKLIST}}
         for rank, row in enumerate(scored, start=1)
     ]
-    _rewrite(file, ("rank", *WORKLIST), ranked)
+    rewrite(file, ("rank", *WORKLIST), ranked)
 
 
 def resume(folder: Path, inputs: dict[str, str]) -> set[str]:
@@ -83,36 +75,11 @@ def resume(folder: Path, inputs: dict[str, str]) -> set[str]:
         (done if same and not row["error"] else again).add(name)
     kept = [row for row in rows if row["scan"] not in again]
     if again:
-        _rewrite(file, COLUMNS, kept)
+        rewrite(file, COLUMNS, kept)
     # A kill between the slices of a scan and its row leaves slices that will be written again.
     whole = {row["scan"] for row in kept}
     for name, header in BESIDE.items():
         beside = whole_rows(folder / name, header)
         if any(row["scan"] not in whole for row in beside):
-            _rewrite(folder / name, header, [row for row in beside if row["scan"] in whole])
+            rewrite(folder / name, header, [row for row in beside if row["scan"] in whole])
     return done
-
-
-def whole_rows(file: Path, header: tuple[str, ...]) -> list[dict[str, str]]:
-    """The rows that were written whole; a last line cut short is removed."""
-    if not file.exists():
-        return []
-    text = file.read_bytes()
-    # The csv module ends rows so; a name may hold a bare line feed.
-    head, end, _ = text.rpartition(b"\r\n")
-    if head + end != text:
-        file.write_bytes(head + end)
-    with open(file, newline="") as stored:
-        reader = csv.DictReader(stored)
-        rows = list(reader)
-        if reader.fieldnames and tuple(reader.fieldnames) != header:
-            raise ArtifactError(f"{file} has other columns than this version: choose another --out")
-        return rows
-
-
-def _rewrite(file: Path, header: tuple[str, ...], rows: Iterable[dict[str, str]]) -> None:
-    text = io.StringIO(newline="")
-    write = csv.DictWriter(text, header)
-    write.writeheader()
-    write.writerows(rows)
-    write_whole(file, text.getvalue())

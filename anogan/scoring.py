@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,14 +27,13 @@ from anogan.score_rows import (
 )
 from anogan.volume_pictures import slices_of_volume, write_volumes
 from ganatomy.progress import counter
+from ganatomy.rows import safe
 from ganatomy.run_folder import claim
 from ganatomy.scans import ScanError, write_map, write_mask
 from ganatomy.tables import Table, fingerprint
 
 # The report shows so many of the highest-scored scans.
 SHOWN = 12
-# Bytes of a map's name; a file name may have 255, and a suffix follows.
-LONGEST = 190
 HOTTEST = 4.0
 
 # What the report shows of a scan: the arrays of its picture, and of its slices if it is a volume.
@@ -111,15 +108,6 @@ def _write_scan(
             append(folder / "slices.csv", SLICE_COLUMNS, slices)
     row = [name, *values, *counted, error, file]
     append(folder / "scores.csv", COLUMNS, [row])
-
-
-def safe(name: str) -> str:
-    """A scan's name as a file name that stays inside its folder, and is another for every name."""
-    cleaned = re.sub(r"[^\w.\-#]+", "_", name).strip(".").encode()[:LONGEST]
-    text = cleaned.decode(errors="ignore") or "scan"
-    if text == name:
-        return name
-    return f"{text}-{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:8]}"
 
 
 def _claim(folder: Path, scorer: Face) -> None:
