@@ -72,17 +72,17 @@ def derived_series(
     header = complete(place.header[0], place.path)
     first = complete(source.header[0], source.path)
     new = identity(title, settings, SERIES_NUMBER)
-    stored, scale = _stored(planes, text(first, "SOPClassUID"))
+    stored, scale = as_stored(planes, text(first, "SOPClassUID"))
     base = _base(header, first, new, made_by(title, settings)[-1])
-    references = [_reference(one) for one in source.header]
+    references = [reference(one) for one in source.header]
     made = []
     for number, plane in enumerate(stored):
         one = copy.deepcopy(base)  # to set an element is to change it wherever it is shared
         one.SourceImageSequence = references
         one.SOPInstanceUID = generate_uid()
         one.InstanceNumber = number + 1
-        _lie(one, place, number)
-        _show(one, plane, scale)
+        lie(one, place, number)
+        show(one, plane, scale)
         one.file_meta = FileMetaDataset()
         one.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         one.file_meta.MediaStorageSOPClassUID = one.SOPClassUID
@@ -138,8 +138,14 @@ def _base(header: Dataset, first: Dataset, new: dict[str, Any], described: str) 
     return base
 
 
-def _lie(one: Dataset, place: Scan, number: int) -> None:
-    """The plane of one file, in LPS."""
+def lie(one: Dataset, place: Scan, number: int) -> None:
+    """Give one file of a series its plane, in LPS.
+
+    Args:
+        one: with its SOP class.
+        place: whose planes these are.
+        number: which of them, from 0.
+    """
     lps = LPS_TO_RAS @ place.affine
     down, across, step = (lps[:3, axis] for axis in range(3))
     spacing = float(np.linalg.norm(down)), float(np.linalg.norm(across))
@@ -154,7 +160,14 @@ def _lie(one: Dataset, place: Scan, number: int) -> None:
         one.ImageIndex = number + 1
 
 
-def _show(one: Dataset, plane: np.ndarray, scale: tuple[float, float] | None) -> None:
+def show(one: Dataset, plane: np.ndarray, scale: tuple[float, float] | None) -> None:
+    """Give one file its pixels.
+
+    Args:
+        one: with its SOP class.
+        plane: 16-bit [row, column], of `as_stored`.
+        scale: slope and intercept, of `as_stored`.
+    """
     signed = plane.dtype == np.int16
     one.SamplesPerPixel, one.PhotometricInterpretation = 1, "MONOCHROME2"
     one.Rows, one.Columns = plane.shape
@@ -167,7 +180,7 @@ def _show(one: Dataset, plane: np.ndarray, scale: tuple[float, float] | None) ->
     one.PixelData = np.ascontiguousarray(plane).astype("<i2" if signed else "<u2").tobytes()
 
 
-def _stored(planes: np.ndarray, kind: str) -> tuple[np.ndarray, tuple[float, float] | None]:
+def as_stored(planes: np.ndarray, kind: str) -> tuple[np.ndarray, tuple[float, float] | None]:
     """16-bit planes, and slope and intercept where they have a rescale."""
     low, high = float(planes.min()), float(planes.max())
     whole = high - low >= LEAST_LEVELS and low >= -32768 and high <= (32767 if low < 0 else 65535)
@@ -179,11 +192,17 @@ def _stored(planes: np.ndarray, kind: str) -> tuple[np.ndarray, tuple[float, flo
     return np.clip(np.rint((planes - base) / step), 0, 65535).astype(np.uint16), (step, base)
 
 
-def _reference(header: Dataset) -> Dataset:
+def reference(header: Dataset, preserved: str = "NO") -> Dataset:
+    """An item that names the instance an image was computed from.
+
+    Args:
+        header: of that instance.
+        preserved: "YES" where its pixels lie where those of the image do.
+    """
     item = Dataset()
     item.ReferencedSOPClassUID = text(header, "SOPClassUID")
     item.ReferencedSOPInstanceUID = text(header, "SOPInstanceUID")
-    item.SpatialLocationsPreserved = "NO"
+    item.SpatialLocationsPreserved = preserved
     purpose = Dataset()
     code = codes.DCM.SourceImageForImageProcessingOperation
     purpose.CodeValue, purpose.CodingSchemeDesignator = code.value, code.scheme_designator
