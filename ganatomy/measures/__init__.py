@@ -17,6 +17,7 @@ from ganatomy.measures.froc import (
     froc_measures,
     lesion_marks,
 )
+from ganatomy.measures.measure import Measure
 from ganatomy.measures.pixels import (
     HealthyPixels,
     PixelCounts,
@@ -31,6 +32,7 @@ __all__ = [
     "HealthyPixels",
     "Interval",
     "Marks",
+    "Measure",
     "PixelCounts",
     "PlantedLesion",
     "RocBand",
