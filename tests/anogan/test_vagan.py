@@ -80,7 +80,7 @@ def test_an_untrained_map_changes_nothing():
 
 
 def test_the_first_stage_leaves_the_map_alone():
-    model = made(critic_updates=2)
+    model = made(critic_updates=1)
 
     data = feed(model, 4, scan=images(9), abnormal=images(12, seed=1))
 
