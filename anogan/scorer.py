@@ -201,7 +201,9 @@ class AnomalyScorer(Face):
         )
 
     @staticmethod
-    def check_settings(settings: Mapping[str, Any], preprocessing: Preprocessing) -> None:
+    def check_settings(
+        settings: Mapping[str, Any], preprocessing: Preprocessing, model: type | None = None
+    ) -> None:
         """Refuse settings of the postprocessing that do not fit.
 
         Raises:

@@ -29,7 +29,8 @@ def check_settings(preset: Preset, replicas: int = 1) -> None:
         raise PresetError(f"{preset.name}: preprocessing.rank is not the preset's")
     _check_roles(preset, preprocessing)
     with _named(preset, "postprocessing"):
-        registry.face(preset.task).check_settings(preset.postprocessing, preprocessing)
+        model = registry.model_class(preset.model) if preset.model else None
+        registry.face(preset.task).check_settings(preset.postprocessing, preprocessing, model)
     with _named(preset, "training.augment"):
         augment = Augment(**preset.training.augment)
     if preset.rank == 3 and augment.moves:

@@ -61,6 +61,7 @@ class AirNet(Aligner):
     the supervised distance is of points, not of parameters.
     """
 
+    bends = False
     roles: ClassVar[dict[str, str]] = {"fixed": "joined", "moving": "joined"}
     grids: ClassVar[dict[str, str]] = {"moving": "fixed"}
     default_weights: ClassVar[dict[str, Any]] = {
@@ -208,9 +209,12 @@ class AirNet(Aligner):
         ended: Any = ops.while_loop(goes_on, once, (0, start, far))
         matrix: Any = ended[1]
         moved, mask = self._seen(moving, matrix)
-        score = self.network("discriminator")(_masked(fixed, moved, mask), training=False)
+        score = self.judged(fixed, moved, mask)
         rows = ops.reshape(matrix[:, : self.rank], [-1, self.rank * (self.rank + 1)])
         return rows, moved, score
+
+    def judged(self, fixed: Tensor, moved: Tensor, seen: Tensor) -> Tensor:
+        return self.network("discriminator")(_masked(fixed, moved, seen), training=False)
 
     def transform(
         self, alignment: Alignment, index: int, fixed_grid: np.ndarray, moving_grid: np.ndarray

@@ -47,9 +47,12 @@ class Aligner(AdversarialModel):
     moving scan is then prepared on the fixed scan's grid in mm, so that what the two headers say
     of their place holds for the samples. `fixed_labels` and `moving_labels`, whole numbers
     [B, *shape, 1] on their scan's grid, are in a batch where the table has them.
+
+    `bends` says whether `transform` gives more than rigid or affine maps.
     """
 
     task: ClassVar[str] = "register"
+    bends: bool = True
     roles: ClassVar[dict[str, str]] = {
         "fixed": "joined",
         "moving": "independent",
@@ -78,6 +81,27 @@ class Aligner(AdversarialModel):
     def examine(self, fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What `Alignment` holds, of pairs [B, *shape, channels], each by itself; in the graph."""
         raise NotImplementedError
+
+    def judged(self, fixed: Tensor, moved: Tensor, seen: Tensor) -> Tensor:
+        """The discriminator's score of pairs as they are, [B]; in the graph; see `judge`."""
+        return self.network("discriminator")(joined(fixed, moved), training=False)
+
+    def judge(self, fixed: np.ndarray, moved: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        """How well pairs are aligned as the discriminator sees them, whoever aligned them.
+
+        Args:
+            fixed: samples [n, *shape, channels].
+            moved: moving samples on the fixed ones' grid, dark where they show nothing.
+            seen: [n, *shape, 1], 1 where they show something, 0 where nothing.
+
+        Returns:
+            [n], higher is better; of `Alignment.moved` what `Alignment.score` holds.
+        """
+        if "_judged" not in vars(self):
+            object.__setattr__(self, "_judged", compiled(self.judged))
+        pairs = zip(fixed, moved, seen, strict=True)
+        arrays = ([np.asarray(part, np.float32)[None] for part in pair] for pair in pairs)
+        return np.concatenate([np.asarray(self._judged(*pair)) for pair in arrays])
 
     def align(self, fixed: np.ndarray, moving: np.ndarray) -> Alignment:
         """Align pairs one by one, so that none depends on the others.

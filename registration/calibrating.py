@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -10,15 +12,28 @@ import numpy as np
 from ganatomy.scans import Scan, ScanError
 from ganatomy.tables import Table
 from registration.confidence import Confidence
-from registration.known_transforms import displaced, drawn, error_of, rigid, shown_points
+from registration.evidence import DARK, SIGNS, signs_of
+from registration.known_transforms import (
+    Kind,
+    away,
+    displaced,
+    drawn,
+    error_of,
+    rigid,
+    shown_points,
+)
 from registration.registration import LIMIT
+from registration.transforms import moved
 
 if TYPE_CHECKING:
     from registration.registrar import Registrar
 
-CASES = 60  # registrations to calibrate on
-# Of a refined model every third begins astray, or there were nothing to know a failure by.
-ASTRAY = 3
+PLACED = 60  # pairs that are placed wrongly by a known distance; only their signs are looked at
+SCANS = 12  # or pairs of scans that all of these are made of, spread over those held out
+FOUND = 20  # pairs that are registered
+TIME = 60.0  # seconds after which no more pairs are registered
+# Of a refined model every second begins astray, or there were nothing to know a failure by.
+ASTRAY = 2
 LOST = 2.0  # how much further than a known transform what goes astray is
 
 
@@ -31,38 +46,89 @@ def calibrate(
 ) -> None:
     """Set `confidence_` of a registrar from pairs whose transform is known.
 
-    A held-out scan is displaced by up to 15° and 20 mm, or bent where the model bends, and
-    registered to where it was, or to the scan of the same patient where the table pairs them.
-    Where the model's transforms are refined, every third is refined from a wrong place, from which
-    most climb to a false optimum.
-    Without held-out scans nothing is calibrated.
+    A held-out scan is displaced by up to 15° and 20 mm, or bent where the model bends, beside
+    where it was, or beside the scan of the same patient where the table pairs them. `PLACED` such
+    pairs are laid on each other 0 to 20 mm off; `FOUND` are registered, as many as `TIME` allows,
+    and it is said where that was too short. Where the model's transforms are refined, every second
+    of these is refined from a wrong place, from which most climb to a false optimum. Without
+    held-out scans nothing is calibrated.
 
     Args:
         registrar: of a model that was just trained.
         holdout: scans it was not trained on.
         seed: of the displacements.
-        progress: called with (registrations done, registrations in all).
+        progress: called with (pairs done, pairs in all).
     """
-    signs, failed = [], []
-    pairs = _pairs(registrar, holdout)
-    for number in range(CASES if pairs else 0):
-        fixed, moving = pairs[number % len(pairs)]
+    rows, errors = [], []
+    pairs = scan_pairs(registrar, holdout)
+    placed = [Placed(registrar, *pair) for pair in pairs]
+    total = PLACED + FOUND if pairs else 0
+    until = float("inf")
+    for number in range(total):
+        if number == PLACED:
+            until = time.monotonic() + TIME
+        if time.monotonic() > until:
+            done = number - PLACED
+            why = f"{TIME:.0f} seconds have gone"
+            print(f"calibrated on {done} of {FOUND} registrations: {why}", file=sys.stderr)
+            break
+        place = number % len(pairs)
         try:
-            own, error = known_case(registrar, fixed, moving, seed, number)
+            if number < PLACED:
+                signs, error = placed[place].case(seed, number)
+            else:
+                signs, error = found_case(registrar, *pairs[place], seed, number)
         except ScanError:  # of scans that were good it has lost sight
             continue
-        if np.isfinite([*own, error]).all():
-            signs.append(own)
-            failed.append(error > LIMIT)
+        row = [signs[name] for name in SIGNS]
+        if np.isfinite([*row, error]).all():
+            rows.append(row)
+            errors.append(error)
         if progress is not None:
-            progress(number + 1, CASES)
-    if signs:
-        vars(registrar)["confidence_"] = Confidence.fit(np.array(signs), np.array(failed))
+            progress(number + 1, total)
+    if rows:
+        failed = np.array(errors) > LIMIT
+        vars(registrar)["confidence_"] = Confidence.fit(np.array(rows), failed)
 
 
-def known_case(
+class Placed:
+    """A pair that is laid on each other wrongly, again and again, on the model's own grid.
+
+    Nothing is registered and no scan is resampled as a whole, so a case takes a moment.
+
+    Args:
+        registrar: whose critic judges.
+        fixed: a scan.
+        moving: a scan that lies on it as the headers say.
+    """
+
+    def __init__(self, registrar: Registrar, fixed: Scan, moving: Scan):
+        self.model, self.kind = registrar.artifact_.model, _kind(registrar)
+        self.fixed, self.moving = fixed, moving
+        self.pair, self.points = registrar.sampled(fixed, moving), shown_points(fixed)
+
+    def case(self, seed: int, number: int) -> tuple[dict[str, float], float]:
+        """The signs of the pair once displaced and laid down wrongly, and by how many mm it is.
+
+        Args:
+            seed: of the displacement.
+            number: of the displacement.
+        """
+        known, pair = drawn(self.kind, self.moving, seed, number), self.pair
+        sample = moved(
+            *(pair.moving[0], pair.moving_grid, known, pair.moving.shape[1:-1], pair.moving_grid),
+            interpolation="cubic",
+            value=DARK,
+        )
+        sample = np.clip(sample, pair.moving.min(), pair.moving.max())
+        off = away(self.fixed, self.points, seed + 1, number).then(known.inverse())
+        signs = signs_of(self.model, pair._replace(moving=sample[None]), off)
+        return signs, error_of(off, self.points, known.points(self.points))
+
+
+def found_case(
     registrar: Registrar, fixed: Scan, moving: Scan, seed: int, number: int
-) -> tuple[list[float], float]:
+) -> tuple[dict[str, float], float]:
     """The signs and the error, in mm, of one registration whose transform is known.
 
     Args:
@@ -72,22 +138,27 @@ def known_case(
         seed: of the displacement.
         number: of the displacement.
     """
-    known = drawn("smooth" if registrar.bends else "rigid", moving, seed, number)
+    known = drawn(_kind(registrar), moving, seed, number)
     points = shown_points(fixed, seed=number)
     astray = None
     if registrar.settings_.refine != "none" and number % ASTRAY == ASTRAY - 1:
         astray = rigid(fixed, seed + 1, number, LOST)
     found = registrar.align(fixed, displaced(moving, known), astray=astray)
-    return registrar.signs(found), error_of(found.transform, points, known.points(points))
+    return found.signs, error_of(found.transform, points, known.points(points))
 
 
-def _pairs(registrar: Registrar, holdout: Table) -> list[tuple[Scan, Scan]]:
+def _kind(registrar: Registrar) -> Kind:
+    """Of the transforms that a model is asked for."""
+    return "smooth" if registrar.bends else "rigid"
+
+
+def scan_pairs(registrar: Registrar, holdout: Table) -> list[tuple[Scan, Scan]]:
     """Scans that lie on each other: a patient's two, or twice one."""
     joined = registrar.artifact_.model.roles.get("moving") == "joined"
-    found = []
-    for place, path in enumerate(holdout.paths.get("fixed", [])[:CASES]):
+    paths, found = holdout.paths.get("fixed", []), []
+    for place in range(0, len(paths), -(-len(paths) // SCANS) or 1):
         try:
-            fixed = registrar.read(path)
+            fixed = registrar.read(paths[place])
             moving = registrar.read(holdout.paths["moving"][place]) if joined else fixed
         except ScanError:  # said where all scans are prepared
             continue

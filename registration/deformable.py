@@ -251,7 +251,7 @@ class Deformable(Aligner):
         if self.refinement:
             velocity = self.refined(fixed, moving, velocity)
         moved = self.warped(moving, self.flow(velocity))
-        return velocity, moved, self.network("discriminator")(joined(fixed, moved), training=False)
+        return velocity, moved, self.judged(fixed, moved, ops.ones_like(moved[..., :1]))
 
     def refined(self, fixed: Tensor, moving: Tensor, velocity: Tensor) -> Tensor:
         """A velocity after some steps down the pair's own similarity and regularity."""

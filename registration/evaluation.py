@@ -179,7 +179,7 @@ def _measured(
     rows = [_row(OWN, case, own)]
     if own.refinement is not None:
         alone, seconds = own.refinement.before, own.seconds - own.refinement.seconds
-        score = own.alignment_score
+        score = own.network_score
         before = Registration(case.fixed, case.moving, alone, score, seconds=seconds)
         rows.append(_row(NETWORK, case, before))
     for name, method in methods.items():

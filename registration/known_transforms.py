@@ -34,6 +34,39 @@ def rigid(scan: Scan, seed: int, index: int, size: float = 1.0) -> Affine:
     return Affine.rigid(parameters.tolist(), middle_of(scan).tolist())
 
 
+def away(scan: Scan, points: np.ndarray, seed: int, index: int, most: float = SHIFT) -> Affine:
+    """A rigid motion about the scan's middle that moves points by 0 to 20 mm, as often each.
+
+    Args:
+        scan: that is to be moved.
+        points: [n, rank], mm, over whose displacements the mean is taken.
+        seed: of the draw.
+        index: which of the draws.
+        most: mm.
+    """
+    from scipy.spatial.transform import Rotation
+
+    draw, rank, middle = np.random.default_rng([seed, index]), scan.rank, middle_of(scan)
+    spread, error = points - middle, draw.uniform(0, most)
+    reach = float(np.linalg.norm(spread, axis=-1).mean())
+    while True:
+        turn, shift = draw.standard_normal(3) / reach, draw.standard_normal(rank)
+        if rank == 2:
+            turn[:2] = 0
+        size = error / np.linalg.norm(shift)
+        for _ in range(4):  # an error grows nearly in proportion to angles and shifts
+            turned = Rotation.from_rotvec(size * turn).as_matrix()[:rank, :rank]
+            off = np.linalg.norm(spread @ turned.T + size * shift - spread, axis=-1).mean()
+            size *= error / max(off, 1e-6)
+        if size * np.linalg.norm(turn) < np.deg2rad(2 * ANGLE):
+            break
+    turned = Rotation.from_rotvec(size * turn).as_matrix()[:rank, :rank]
+    matrix = np.eye(rank + 1)
+    matrix[:rank, :rank] = turned
+    matrix[:rank, rank] = middle + size * shift - turned @ middle
+    return Affine(matrix)
+
+
 def bent(scan: Scan, seed: int, index: int, most: float = BENT) -> Transform:
     """A smooth deformation without folds, by up to 8 mm on average.
 

@@ -18,9 +18,9 @@ from ganatomy.errors import WrongUse
 from ganatomy.progress import counter
 from ganatomy.scans import Preprocessing, Scan, ScanError, read_scan
 from ganatomy.scans.placed import on_grid
-from ganatomy.scans.prepared import Prepared
 from ganatomy.tables import Table
 from registration.confidence import Confidence
+from registration.evidence import Sampled, signs_of
 from registration.landmarks import read_points
 from registration.mirror import looks_mirrored
 from registration.pair import check_scan, remarks_on
@@ -87,12 +87,10 @@ class Registrar:
         state = self.artifact_.room("confidence")
         return Confidence.from_state(state) if state else None
 
-    @cached_property
+    @property
     def bends(self) -> bool:
         """Whether the model's transforms bend; rigid and affine ones do not."""
-        pair = np.zeros((1, *self.artifact_.shape), np.float32)
-        model, grid = self.artifact_.model, np.eye(self.preprocessing_.rank + 1)
-        return not isinstance(model.transform(model.align(pair, pair), 0, grid, grid), Affine)
+        return self.artifact_.model.bends
 
     # Registration ----------------------------------------------------------------------------
 
@@ -123,7 +121,7 @@ class Registrar:
         scans = [self.read(source) for source in (fixed, moving)]
         found, pair = self._registered(*scans)
         found.remarks += remarks_on(*scans)
-        if looks_mirrored(self.artifact_.model, *(p.samples for p in pair)):
+        if looks_mirrored(self.artifact_.model, pair.fixed, pair.moving):
             found.remarks.append(
                 f"{found.moving.path}: fits the fixed scan better with left and right exchanged: "
                 "one of the two headers may be flipped"
@@ -154,33 +152,40 @@ class Registrar:
 
     def _registered(
         self, fixed: Scan, moving: Scan, *, astray: Affine | None = None
-    ) -> tuple[Registration, list[Prepared]]:
+    ) -> tuple[Registration, Sampled]:
         self.check_pair(fixed, moving)
         began = time.perf_counter()
-        model, seen = self.artifact_.model, moving
-        if model.grids.get("moving") == "fixed":
+        model, pair = self.artifact_.model, self.sampled(fixed, moving)
+        alignment = model.align(pair.fixed, pair.moving)
+        transform = model.transform(alignment, 0, pair.fixed_grid, pair.moving_grid)
+        done = None
+        if self.settings_.refine != "none":
+            if astray is not None and isinstance(transform, Affine):
+                transform = Affine(transform.matrix @ astray.matrix)
+            transform, done = self._refined(fixed, moving, transform, lost=astray is not None)
+        found = Registration(fixed, moving, transform, np.nan, refinement=done)
+        found.network_score = float(alignment.score[0])
+        if not found.inside.any():
+            problem = "shows nothing of the fixed scan once aligned"
+            raise ScanError(moving.path, problem, "scans of one place")
+        found.signs = signs_of(model, pair, transform)
+        found.alignment_score = found.signs["alignment_score"]
+        found.seconds = time.perf_counter() - began
+        if self.confidence_ is not None:
+            found.failure = self.confidence_.probability([*found.signs.values()])
+        return found, pair
+
+    def sampled(self, fixed: Scan, moving: Scan) -> Sampled:
+        """A pair as the model sees it."""
+        seen = moving
+        if self.artifact_.model.grids.get("moving") == "fixed":
             seen = on_grid(moving, fixed)
         pair = [self.preprocessing_.apply(scan) for scan in (fixed, seen)]
         grids = [
             grid_of(scan) @ prepared.placements[0]
             for scan, prepared in zip((fixed, seen), pair, strict=True)
         ]
-        alignment = model.align(*(prepared.samples for prepared in pair))
-        transform = model.transform(alignment, 0, *grids)
-        score = float(alignment.score[0])
-        done = None
-        if self.settings_.refine != "none":
-            if astray is not None and isinstance(transform, Affine):
-                transform = Affine(transform.matrix @ astray.matrix)
-            transform, done = self._refined(fixed, moving, transform, lost=astray is not None)
-        found = Registration(fixed, moving, transform, score, refinement=done)
-        found.seconds = time.perf_counter() - began
-        if not found.inside.any():
-            problem = "shows nothing of the fixed scan once aligned"
-            raise ScanError(moving.path, problem, "scans of one place")
-        if self.confidence_ is not None:
-            found.failure = self.confidence_.probability(self.signs(found))
-        return found, pair
+        return Sampled(pair[0].samples, pair[1].samples, grids[0], grids[1])
 
     def _refined(
         self, fixed: Scan, moving: Scan, start: Transform, lost: bool = False
@@ -197,12 +202,6 @@ class Registrar:
     def refine(self, fixed: Scan, moving: Scan) -> Affine:
         """What the refinement finds without a network, from where the headers have the scans."""
         return self._refined(fixed, moving, Affine.identity(fixed.rank))[0]
-
-    def signs(self, found: Registration) -> list[float]:
-        """What failures are known by, each higher where a pair is better aligned."""
-        if found.refinement is None:
-            return [found.alignment_score]
-        return [found.alignment_score, found.overlap, found.refinement.information]
 
     def check_pair(self, fixed: Scan, moving: Scan) -> None:
         """Refuse scans that the model cannot take.
@@ -242,17 +241,25 @@ class Registrar:
 
     @staticmethod
     def check_settings(
-        settings: Mapping[str, Any], preprocessing: Preprocessing | None = None
+        settings: Mapping[str, Any],
+        preprocessing: Preprocessing | None = None,
+        model: type | None = None,
     ) -> None:
         """Refuse settings of a preset that no pair can be registered with.
 
         Raises:
             pydantic.ValidationError: of its postprocessing.
-            WrongUse: the preprocessing cuts a scan into tiles or moves it.
+            WrongUse: the preprocessing cuts a scan into tiles or moves it, or what the model finds
+                bends and is to be refined.
         """
-        Settings.model_validate(settings)
+        refine = Settings.model_validate(settings).refine
         if preprocessing is not None and (preprocessing.overlap or preprocessing.align):
             raise WrongUse("preprocessing: overlap and align are not for registration")
+        if refine != "none" and getattr(model, "bends", False):
+            raise WrongUse(
+                f"postprocessing.refine: {refine} is for rigid and affine models, and this one "
+                "bends: --set refine=none"
+            )
 
     @staticmethod
     def trainable(table: Table) -> Table:

@@ -38,7 +38,7 @@ class Registration:
         fixed: as it was read.
         moving: the same.
         transform: of fixed points to moving points.
-        alignment_score: the discriminator's of the network's own transform, higher is better
+        alignment_score: the discriminator's of the pair as `transform` has it, higher is better
             aligned.
         failure: the probability that the error is above 5 mm, as calibrated on transforms that
             were known; None where the model was not calibrated.
@@ -48,6 +48,8 @@ class Registration:
         landmarks: of the moving scan on the fixed scan, [n, rank], mm, where some were given.
         refinement: what was done to the network's transform, and that transform; None where
             `transform` is the network's own.
+        network_score: the discriminator's of the pair as the network's own transform has it.
+        signs: what failures are known by, see `registration.evidence`; empty where nobody looked.
     """
 
     fixed: Scan
@@ -60,6 +62,8 @@ class Registration:
     labels: np.ndarray | None = None
     landmarks: np.ndarray | None = None
     refinement: Refinement | None = None
+    network_score: float = float("nan")
+    signs: dict[str, float] = field(default_factory=dict)
 
     @property
     def failed(self) -> bool | None:

@@ -24,7 +24,7 @@ class ByMass(Aligner):
 
     def __init__(self, *, shape: tuple[int, ...], bends: bool = False, **settings: Any):
         super().__init__(**settings)
-        self.shape, self.bent = tuple(shape), bends
+        self.shape, self.bends = tuple(shape), bends
         self.assemble()
 
     def build_networks(self) -> dict[str, keras.Model]:
@@ -48,10 +48,13 @@ class ByMass(Aligner):
         rank = len(self.shape) - 1
         field = ops.reshape(shift, (-1, *[1] * rank, rank)) + ops.zeros((1, *self.shape[:-1], rank))
         moved = warp(moving, field, border="constant", value=-1.0)
-        axes = tuple(range(1, rank + 2))
+        score = self.judged(fixed, moved, ops.ones_like(moved[..., :1]))
+        return (field if self.bends else shift), moved, score
+
+    def judged(self, fixed: Any, moved: Any, seen: Any) -> Any:
+        axes = tuple(range(1, len(self.shape) + 1))
         agreement = -ops.mean(ops.square(moved - fixed), axis=axes)
-        score = self.networks["discriminator"](ops.expand_dims(agreement, -1))[:, 0]
-        return (field if self.bent else shift), moved, score
+        return self.networks["discriminator"](ops.expand_dims(agreement, -1))[:, 0]
 
     def _mass(self, samples: Any) -> Any:
         """[B, rank], voxels; samples run from -1, which weighs nothing."""
@@ -66,7 +69,7 @@ class ByMass(Aligner):
     ) -> Transform:
         rank = len(self.shape) - 1
         back = Affine(np.linalg.inv(fixed_grid))
-        if self.bent:
+        if self.bends:
             step = Displacement(alignment.transform[index], np.eye(rank + 1))
         else:
             shift = np.eye(rank + 1)

@@ -30,6 +30,24 @@ def test_a_pair_is_aligned_without_regard_to_the_others():
     np.testing.assert_allclose(whole.score, -np.abs(draw[1] - draw[0]).mean((1, 2, 3)), rtol=1e-6)
 
 
+@pytest.mark.parametrize("rank", [2, 3])
+def test_what_a_model_aligned_is_judged_as_it_was_scored(rank):
+    from registration.airnet import AirNet
+    from registration.deformable import Deformable
+
+    shape = (9, 12, 10, 1)[-rank - 1 :]
+    rigid = AirNet(shape=shape, spacing=(3.0,) * rank, width=2, critic_width=2)
+    for model in (rigid, Deformable(shape, width=2, critic_width=2)):
+        fixed, moving = np.random.default_rng(2).uniform(-1, 1, (2, 2, *shape))
+        found = model.align(fixed, moving)
+        seen = np.ones((2, *shape[:-1], 1))
+        scores = model.judge(fixed, found.moved, seen)
+        # Untrained, the rigid one moves by a hair, and its border may be half seen.
+        np.testing.assert_allclose(scores, found.score, rtol=0.05)
+        assert scores.shape == (2,)
+        assert not np.allclose(model.judge(fixed, moving[::-1], seen), scores, rtol=1e-3)
+
+
 def test_what_is_no_pair_is_refused():
     x = np.zeros((2, 8, 9, 1))
     with pytest.raises(ValueError, match="expected one or more pairs of one shape"):

@@ -7,13 +7,29 @@ import pytest
 
 from ganatomy.scans import Scan
 from ganatomy.tables import Table
-from registration.calibrating import calibrate, known_case
+from registration.calibrating import Placed, calibrate, found_case
 from registration.confidence import Confidence
-from registration.known_transforms import bent, displaced, error_of, middle_of, rigid, shown_points
+from registration.evidence import SIGNS, Sampled, signs_of
+from registration.known_transforms import (
+    away,
+    bent,
+    displaced,
+    error_of,
+    middle_of,
+    rigid,
+    shown_points,
+)
 from registration.registrar import Registrar
 from registration.transforms import Affine
 from tests.registration.aligners import artifact
 from tests.registration.placing import place, points_of, turn
+
+
+@pytest.fixture
+def few(monkeypatch) -> None:
+    """Calibration on what a test has time for."""
+    monkeypatch.setattr("registration.calibrating.PLACED", 24)
+    monkeypatch.setattr("registration.calibrating.FOUND", 6)
 
 
 @pytest.fixture
@@ -76,6 +92,31 @@ def test_what_was_displaced_is_found_where_the_transform_says(scan, draw):
     assert draw(scan, 0, 3).map(bright).tolist() == known.map(bright).tolist()
 
 
+def test_a_wrong_place_is_off_by_0_to_20_mm_as_often_each(scan):
+    points = shown_points(scan)
+    errors = [error_of(away(scan, points, 0, number), points, points) for number in range(40)]
+    assert min(errors) < 3
+    assert 17 < max(errors) < 20.5
+    assert 7 < np.mean(errors) < 13
+
+
+def test_signs_fall_as_the_error_grows(scan):
+    model, grid = artifact().model, scan.affine
+    cut = scan.pixels[None, 7:23, 4:20, 3:19].astype(np.float32)
+    sample = 2 * cut / cut.max() - 1
+    pair = Sampled(sample, sample, grid, grid)
+    found = []
+    for step in (0.0, 4.0, 12.0):
+        shift = np.eye(4)
+        shift[0, 3] = step
+        found.append(signs_of(model, pair, Affine(shift)))
+    for name in SIGNS:
+        values = [signs[name] for signs in found]
+        assert values == sorted(values, reverse=True), name
+        assert values[0] > values[2]
+    assert found[0]["information"] == pytest.approx(1.0)
+
+
 def test_an_error_is_a_distance_in_mm(scan):
     points = shown_points(scan)
     assert len(points) == 500
@@ -89,13 +130,12 @@ def test_an_error_is_a_distance_in_mm(scan):
     assert error_of(Affine(step), points, lost) == pytest.approx(5.0)
 
 
-def test_a_registrar_is_calibrated_on_what_was_held_out(scan, tmp_path):
+def test_a_registrar_is_calibrated_on_what_was_held_out(scan, tmp_path, few):
     import nibabel
 
     path = tmp_path / "a.nii.gz"
     nibabel.Nifti1Image(scan.pixels[..., 0], scan.affine).to_filename(path)
-    registrar = Registrar(artifact())
-    assert registrar.register(scan, scan).failed is None
+    assert Registrar(artifact()).register(scan, scan).failed is None
     registrar = Registrar(artifact())
     calibrate(registrar, Table({"fixed": [path], "moving": [path]}, ["a"]))
     confidence = registrar.confidence_
@@ -105,9 +145,41 @@ def test_a_registrar_is_calibrated_on_what_was_held_out(scan, tmp_path):
     found = registrar.register(scan, scan)
     assert found.failure < 0.5
     assert found.failed is False
-    signs, error = known_case(registrar, scan, scan, 7, 0)
-    assert len(signs) == 1
-    assert np.isfinite([*signs, error]).all()
+    placed = Placed(registrar, scan, scan)
+    for signs, error in (placed.case(7, 0), found_case(registrar, scan, scan, 7, 0)):
+        assert tuple(signs) == SIGNS
+        assert np.isfinite([*signs.values(), error]).all()
+
+
+def test_failures_are_told_on_transforms_that_were_not_calibrated_on(scan, tmp_path, few):
+    import nibabel
+    from sklearn.metrics import roc_auc_score
+
+    path = tmp_path / "a.nii.gz"
+    nibabel.Nifti1Image(scan.pixels[..., 0], scan.affine).to_filename(path)
+    registrar = Registrar(artifact())
+    calibrate(registrar, Table({"fixed": [path], "moving": [path]}, ["a"]))
+    placed = Placed(registrar, scan, scan)
+    cases = [placed.case(11, number) for number in range(30)]
+    errors = np.array([error for _, error in cases])
+    assert 0 <= errors.min() < 5 < errors.max() <= 20.5
+    said = [registrar.confidence_.probability([*signs.values()]) for signs, _ in cases]
+    assert roc_auc_score(errors > 5, said) > 0.9
+
+
+def test_registrations_to_calibrate_on_end_with_the_time_there_is(
+    scan, tmp_path, few, monkeypatch, capsys
+):
+    import nibabel
+
+    path = tmp_path / "a.nii.gz"
+    nibabel.Nifti1Image(scan.pixels[..., 0], scan.affine).to_filename(path)
+    monkeypatch.setattr("registration.calibrating.TIME", 0.0)
+    monkeypatch.setattr("registration.calibrating.PLACED", 5)
+    registrar = Registrar(artifact())
+    calibrate(registrar, Table({"fixed": [path], "moving": [path]}, ["a"]))
+    assert registrar.confidence_.n == 5
+    assert "calibrated on 0 of 6 registrations" in capsys.readouterr().err
 
 
 def test_without_held_out_scans_nothing_is_calibrated():

@@ -64,7 +64,8 @@ def model(offered, folder, tmp_path_factory) -> Path:
     """`by-mass` after two steps of training."""
     out = tmp_path_factory.mktemp("models") / "by-mass"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("registration.calibrating.CASES", 12)
+        patch.setattr("registration.calibrating.PLACED", 12)
+        patch.setattr("registration.calibrating.FOUND", 4)
         done = run("fit", "by-mass", "--data", folder / "pairs.csv", "--out", out)
     assert done.exit_code == 0, done.output
     return out
@@ -73,7 +74,7 @@ def model(offered, folder, tmp_path_factory) -> Path:
 def test_a_trained_model_is_calibrated_and_said_to_be(model):
     config = json.loads((model / "config.json").read_text())
     assert config["preset"]["task"] == "register"
-    assert config["confidence"]["n"] == 12
+    assert config["confidence"]["n"] == 16
     card = (model / "model_card.md").read_text()
     assert "Task: register" in card
     assert "healthy" not in card
@@ -121,6 +122,16 @@ def test_a_likely_failure_is_said_and_the_exit_code_is_1(model, folder, tmp_path
     assert (out / "moved.nii.gz").exists()
     assert json.loads((out / "registration.json").read_text())["failed"] is True
     assert "is likely to have failed" in (out / "report.html").read_text()
+
+
+def test_refinement_of_what_bends_is_refused_before_training(folder, tmp_path):
+    out = tmp_path / "out"
+    words = ["--data", folder / "pairs.csv", "--set", "refine=near", "--out", out]
+    done = run("fit", "hippocampus-deformable", *words)
+    assert done.exit_code == 2
+    assert "refine: near is for rigid and affine models" in done.output
+    assert len(done.output.strip().splitlines()) == 1
+    assert not out.exists()
 
 
 def test_bad_scans_are_one_line_and_exit_code_2(model, folder, tmp_path):
