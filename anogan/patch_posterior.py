@@ -23,7 +23,9 @@ class PatchPosterior(Detector):
     The map is 1 - D of the patch centred at every pixel, from one fully convolutional pass. No
     patch reaches beyond the image: nearer than half a patch to the border, a pixel has the value
     of the nearest pixel that is farther in. The paper scores pixels; a sample's score is the mean
-    of 1 - D over them. There is no reconstruction; it is the sample itself.
+    of 1 - D over its patches, each counted once: over pixels, the patches in the corners of a
+    32x32 sample would be a quarter of it, with a side of 15. There is no reconstruction; it is
+    the sample itself.
 
     Args:
         shape: of one sample, (*size, channels); no side shorter than the patch.
@@ -141,24 +143,27 @@ class PatchPosterior(Detector):
         return {"adversarial": self.adversary.generator(self.logit(fake))}
 
     def log_odds(self, x: Tensor) -> Tensor:
-        """log((1 - D) / D) of the patch around every pixel, [B, *size]."""
-        odds: Any = -self.network("critic")(x, training=False)
+        """log((1 - D) / D) of every patch that lies in a sample, [B, *(size - patch + 1)]."""
+        return -self.network("critic")(x, training=False)
+
+    def spread(self, values: Tensor) -> Tensor:
+        """What is known of patches, [B, *(size - patch + 1)], at every pixel, [B, *size]."""
         half = self.patch // 2
         for axis, side in enumerate(self.shape[:-1], 1):
             nearest = np.clip(np.arange(side) - half, 0, side - self.patch)
-            odds = ops.take(odds, nearest, axis=axis)
-        return odds
+            values = ops.take(values, nearest, axis=axis)
+        return values
 
     def examine(self, x: Tensor, start: Tensor) -> Findings:
         odds = self.log_odds(x)
         doubt = ops.sigmoid(odds)
         residual = doubt if self.evidence == "posterior" else ops.softplus(odds)
-        return Findings(x, residual, per_sample(doubt), start)
+        return Findings(x, self.spread(residual), per_sample(doubt), start)
 
     def pictures(self, samples: Tensor) -> dict[str, Any]:
         """Eight generated patches; the map of eight scans, from -1, healthy, to 1."""
         z = np.random.default_rng(0).standard_normal((8, self.latent), np.float32)
-        doubt: Any = ops.sigmoid(self.log_odds(samples))
+        doubt: Any = self.spread(ops.sigmoid(self.log_odds(samples)))
         return {
             "samples": row(self.trim(self.network("generator")(z, training=False))),
             "maps": row(2 * doubt[..., None] - 1),
