@@ -12,10 +12,19 @@ from keras import ops
 from ganatomy.game import Noise
 from ganatomy.objectives import gradient_penalty, wasserstein
 from registration.aligner import Aligner, Alignment, joined
+from registration.fields import to_voxels, warp
 from registration.matrices import AFFINE, RIGID, sampling_points
 from registration.motion_network import motion_network, nodes_of
 from registration.pair_critic import pair_critic
-from registration.perturbations import Range, displacement, draws, matrix_of, perturb
+from registration.perturbations import (
+    Range,
+    bend,
+    displacement,
+    draws,
+    matrix_of,
+    perturb,
+    without_affine,
+)
 from registration.transforms import Affine, Transform
 from registration.warp import coverage, resample
 
@@ -24,6 +33,7 @@ Tensor = Any
 DARK = -1.0  # what samples are where a scan shows nothing
 _SHOWN = -0.8  # what is lighter belongs to the patient
 _APART = 0.02  # what a point of the background counts
+_COARSE = {2: (4, 4), 3: (4, 4, 4)}  # points of a bending
 _POINTS = 600  # about so many over which an error is the mean
 
 
@@ -47,6 +57,11 @@ class AirNet(Aligner):
         reach: mm, the largest initial error.
         placing: mm by which both scans are displaced together.
         contrast: deviation of the logarithm of the gamma by which each scan's shades are changed.
+        cut: share of each side that is hidden at either end at most, of both scans apart. Without
+            it the ends of a scan's field of view, which are displaced with the patient here and
+            with nothing elsewhere, are what a network learns to look at.
+        bending: mm, the largest mean displacement of a bending that the moving scan has beside its
+            motion, with no affine part: of scans that no affine map lays on each other.
         width: channels of the generator's first convolution.
         critic_width: of the critic's.
         passes: at most so many predictions a pair.
@@ -84,6 +99,8 @@ class AirNet(Aligner):
         reach: float = 20.0,
         placing: float = 15.0,
         contrast: float = 0.3,
+        cut: float = 0.25,
+        bending: float = 0.0,
         width: int = 16,
         critic_width: int = 8,
         passes: int = 6,
@@ -98,6 +115,7 @@ class AirNet(Aligner):
             raise ValueError(f"motion is {motion!r}; expected 'rigid' or 'affine'")
         self.shape, self.sides, self.rank = tuple(shape), tuple(sides), len(sides)
         self.reach, self.placing, self.contrast = reach, placing, contrast
+        self.cut, self.bending = cut, bending
         self.width, self.critic_width = width, critic_width
         self.passes, self.still = passes, still
         self.count = (RIGID if motion == "rigid" else AFFINE)[self.rank]
@@ -115,12 +133,15 @@ class AirNet(Aligner):
 
     @property
     def noise(self) -> dict[str, Noise]:
+        bend = {"bend": Noise("normal", (*_COARSE[self.rank], self.rank)), "bent": Noise("uniform")}
         return {
+            **(bend if self.bending else {}),
             "direction": Noise("normal", draws(self.count)),
             "error": Noise("uniform"),
             "placing": Noise("normal", draws(AFFINE[self.rank])),
             "placed": Noise("uniform"),
             "gamma": Noise("normal", (2,)),
+            "cut": Noise("uniform", (2, 2, self.rank)),
             "mix": Noise("uniform"),
         }
 
@@ -132,6 +153,8 @@ class AirNet(Aligner):
 
     def play(self, batch: Any) -> dict[str, Tensor]:
         fixed, moving = (self._shades(batch[role], batch["gamma"][:, i]) for i, role in _ROLES)
+        if self.bending:
+            moving = self._bent(moving, batch["bend"], self.bending * batch["bent"])
         weights = self._weights(fixed)
         wide = Range(linear=0.35, shift=30.0)
         place = self._drawn(batch["placing"], self.placing * batch["placed"], weights, wide)
@@ -144,11 +167,13 @@ class AirNet(Aligner):
         limits = Range(angle=np.pi / 6, shift=1.5 * self.reach)
         away = self._drawn(batch["direction"], self.reach * batch["error"], weights, limits)
         start, started = self._seen(moving, ops.matmul(place, away))
-        parameters, vectors, counts = self._predicted(fixed, start)
+        views = [self._view(batch["cut"][:, i]) for i, _ in _ROLES]
+        looked_at = (_hidden(one, view) for one, view in zip((fixed, start), views, strict=True))
+        parameters, vectors, counts = self._predicted(*looked_at)
         back = matrix_of(parameters, self.origin)
         left = ops.matmul(away, back)
         moved, found = self._seen(moving, ops.matmul(place, left))
-        mask: Any = seen * started
+        mask: Any = seen * started * views[0] * views[1]
         mask = mask * found * self._covered(back)
         return {
             "true": _masked(fixed, true, mask),
@@ -254,6 +279,18 @@ class AirNet(Aligner):
         points = sampling_points(self.sides, self.grid, self.grid, ops.stop_gradient(matrix))
         return coverage(points, self.sides)
 
+    def _view(self, cuts: Any) -> Tensor:
+        """[B, *sides, 1], 1 within a box; of cuts [B, 2, rank], shares of the largest cut."""
+        view: Any = 1.0
+        for axis, side in enumerate(self.sides):
+            wide = [1] * (self.rank + 2)
+            wide[axis + 1] = side
+            place = np.linspace(0.0, 1.0, side, dtype=np.float32).reshape(wide)
+            for end, from_it in enumerate((place, 1 - place)):
+                hidden: Any = ops.reshape(cuts[:, end, axis], [-1] + [1] * (self.rank + 1))
+                view = view * ops.cast(from_it - self.cut * hidden >= 0, "float32")
+        return view
+
     def _weights(self, fixed: Tensor) -> Tensor:
         """[B, P], what each point of `places` counts."""
         lightest: Any = ops.max(fixed[self.some], axis=-1)
@@ -264,6 +301,11 @@ class AirNet(Aligner):
     def _drawn(self, noise: Tensor, error: Tensor, weights: Tensor, limits: Range) -> Tensor:
         found = perturb(noise, error, self.places, weights=weights, limits=limits)
         return matrix_of(found, self.origin)
+
+    def _bent(self, image: Tensor, noise: Tensor, error: Tensor) -> Tensor:
+        columns = self.grid[:-1, :-1].astype(np.float32)
+        field = bend(without_affine(noise), error, self.sides, columns)
+        return warp(image, to_voxels(field, columns), value=DARK)
 
     def _shades(self, image: Tensor, gamma: Tensor) -> Tensor:
         """The image with its shades changed, black and white left as they are."""
@@ -278,5 +320,9 @@ _ROLES = ((0, "fixed"), (1, "moving"))
 
 def _masked(fixed: Tensor, moved: Tensor, mask: Tensor) -> Tensor:
     """A pair for the critic, dark where it is not to look."""
-    pair: Any = joined(fixed, moved)
-    return (pair - DARK) * mask + DARK
+    return _hidden(joined(fixed, moved), mask)
+
+
+def _hidden(image: Any, view: Tensor) -> Tensor:
+    """Dark outside the view."""
+    return (image - DARK) * view + DARK

@@ -30,7 +30,7 @@ class FitMotion(layers.Layer):
     """
 
     def __init__(self, nodes: Any, count: int, **settings: Any):
-        super().__init__(dtype="float32", **settings)
+        super().__init__(**{**settings, "dtype": "float32"})
         self.nodes, self.count = np.asarray(nodes, np.float32), count
         rank = self.nodes.shape[-1]
         # Columns of one size: an entry of a matrix moves a node by its distance from the centre.

@@ -169,6 +169,22 @@ def bend(
     return flow(velocity)
 
 
+def without_affine(noise: Tensor) -> Tensor:
+    """Noise on a coarse grid less the affine map that fits it best.
+
+    Args:
+        noise: [B, *coarse, rank].
+    """
+    noise = ops.cast(noise, "float32")
+    *sides, rank = noise.shape[1:]
+    index = np.moveaxis(np.indices(sides), 0, -1).reshape(-1, rank)
+    # Orthonormal columns of what an affine map can be, [points, rank + 1].
+    basis = np.linalg.qr(np.append(index, np.ones((len(index), 1)), 1))[0].astype(np.float32)
+    flat: Any = ops.reshape(noise, [-1, len(index), rank])
+    fit: Any = ops.matmul(basis @ basis.T, flat)
+    return ops.reshape(flat - fit, [-1, *sides, rank])
+
+
 def _scaled(field: Tensor, asked: Tensor, measured: Callable[[Tensor], Tensor]) -> Tensor:
     """The field scaled as if what is measured of it grew in proportion."""
     axes = tuple(range(1, len(field.shape) - 1))

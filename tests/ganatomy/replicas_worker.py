@@ -30,6 +30,23 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         "registration.deformable:Deformable",
         {"labels": 1, "critic_width": 4, "averages": {"generator": 0.9}},
     ),
+    "airnet": (
+        "registration.airnet:AirNet",
+        {
+            "spacing": (2.0, 2.0),
+            "motion": "affine",
+            "reach": 4.0,
+            "placing": 2.0,
+            "bending": 1.0,
+            "critic_width": 4,
+            "averages": {"generator": 0.9},
+            # Adam divides a gradient that is rounding alone by its own size.
+            "optimizers": {
+                name: {"kind": "sgd", "learning_rate": 1e-4, "momentum": 0.9}
+                for name in ("generator", "discriminator")
+            },
+        },
+    ),
     "planted density": ("anogan.density:PlantedDensity", {"density": "neighbours", "memory": 8}),
     "density of a critic": (
         "anogan.density:GANDensity",

@@ -16,6 +16,7 @@ from ganatomy.artifacts import Artifact, ArtifactError, build_model, load, read_
 from ganatomy.registry import PresetError, preset, presets
 
 SMALL = {
+    "brain-mr-rigid": ["width=2", "critic_width=2", "averages={generator: 0.9}"],
     "hippocampus-deformable": ["width=2", "critic_width=2", "averages={generator: 0.9}"],
     "gan-density-chest-xray": [
         "latent=4",

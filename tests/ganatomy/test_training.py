@@ -35,6 +35,7 @@ ROOT = Path(__file__).parents[2]
 # What runs every time reaches every model and both kinds of network; the rest is slow.
 ALWAYS = (
     "deformable",
+    "airnet",
     "anogan clipped",
     "fanogan 1",
     "patch posterior",

@@ -74,7 +74,7 @@ def test_nodes_lie_on_the_grid_in_mm():
 
 
 def test_pairs_are_resampled_by_what_is_left_and_judged_where_all_show_something():
-    made = model(placing=0.0, contrast=0.0)
+    made = model(placing=0.0, contrast=0.0, cut=0.0)
     batch = batch_of(made)
     played = made.play(batch)
     # The generator stands near the identity: what is left is the whole perturbation. Only at the
@@ -99,6 +99,45 @@ def test_the_supervised_distance_is_the_error_that_was_drawn():
     for value in judged.values():
         one: Any = value() if callable(value) else value
         assert np.shape(one) == (3,)
+
+
+def test_what_is_hidden_is_hidden_from_both_players_and_only_at_the_ends():
+    made = model(placing=0.0, contrast=0.0, cut=0.3, reach=0.001)
+    batch = batch_of(made)
+    hidden = np.zeros((3, 2, 2, 3), "float32")
+    hidden[:, 1, 0, 0] = 1.0  # the moving scan loses 0.3 of its first axis, from below
+    batch["cut"] = ops.convert_to_tensor(hidden)
+    seen: list[Any] = []
+    generator = made.networks["generator"]
+
+    def looks(pair, **how):
+        seen.append(pair)
+        return generator(pair, **how)
+
+    networks: dict[str, Any] = made.networks
+    networks["generator"] = looks
+    true: Any = np.asarray(made.play(batch)["true"])
+    pair: Any = np.asarray(seen[0])
+    fixed, moving = pair[..., :1], pair[..., 1:]
+    # Eight places from 0 to 1: three lie below 0.3.
+    assert (moving[:, :3] == -1).all()
+    assert (moving[:, 4:-1] != -1).mean() > 0.9
+    assert (fixed[:, 1:3] != -1).mean() > 0.9
+    assert (true[:, :3] == -1).all()
+    whole = model(cut=0.0)
+    cuts: Any = hidden[:, 1]
+    view: Any = whole._view(cuts)
+    assert np.asarray(view).all()
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_a_bending_leaves_the_goal_and_the_generator_as_they_are(rank):
+    straight, bent = model(rank, "affine"), model(rank, "affine", bending=6.0)
+    batch = batch_of(bent)
+    plain, other = straight.play(batch), bent.play(batch)
+    np.testing.assert_array_equal(np.asarray(plain["goal"]), np.asarray(other["goal"]))
+    assert np.abs(np.asarray(plain["true"]) - np.asarray(other["true"])).mean() > 0.02
+    assert set(bent.noise) - set(straight.noise) == {"bend", "bent"}
 
 
 def test_the_transform_is_between_the_scans_where_their_grids_lie():

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from registration.fields import jacobian_determinant
-from registration.perturbations import Range, bend, displacement, draws, matrix_of, perturb
+from registration.perturbations import (
+    Range,
+    bend,
+    displacement,
+    draws,
+    matrix_of,
+    perturb,
+    without_affine,
+)
 
 
 def points(rank: int) -> np.ndarray:
@@ -67,3 +75,16 @@ def test_a_bend_has_the_error_asked_for_and_does_not_fold(shape):
     length = np.linalg.norm(np.asarray(field), axis=-1)
     np.testing.assert_allclose(length.reshape(3, -1).mean(axis=1), asked, rtol=0.1)
     assert np.asarray(jacobian_determinant(field, columns)).min() > 0
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_a_bending_without_its_affine_part_has_none(rank):
+    noise = np.random.default_rng(5).standard_normal((2, *(4,) * rank, rank)).astype("float32")
+    found = np.asarray(without_affine(noise))
+    index = np.moveaxis(np.indices((4,) * rank), 0, -1).reshape(-1, rank)
+    design = np.append(index, np.ones((len(index), 1)), 1)
+    fit, *_ = np.linalg.lstsq(design, found.reshape(2, -1, rank)[0], rcond=None)
+    np.testing.assert_allclose(fit, 0, atol=1e-6)
+    affine = (index @ np.arange(rank * rank).reshape(rank, rank) + 3.0).reshape(noise[:1].shape)
+    np.testing.assert_allclose(np.asarray(without_affine(affine)), 0, atol=1e-4)
+    np.testing.assert_allclose(np.asarray(without_affine(noise + affine)), found, atol=1e-4)
