@@ -8,7 +8,6 @@ import shutil
 
 import numpy as np
 import pytest
-import yaml
 from sklearn.base import clone
 
 from anogan import AnomalyScorer
@@ -405,18 +404,17 @@ def test_an_interrupted_fit_goes_on_with_the_members_that_are_left(folder, table
 def test_seeds_of_one_preset_are_members_with_other_weights_and_the_same_held_out_scans(
     table, tmp_path
 ):
-    from tests.ganatomy.training_worker import SETTINGS
-
-    own = dict(setting.split("=", 1) for setting in SETTINGS if "holdout" not in setting)
-    short = {key: yaml.safe_load(value) for key, value in own.items()}
-    short["training.steps"] = {"adversarial": 2, "encoder": 2}
-    seeds = [{"preset": "fanogan", "seed": seed, "set": short} for seed in (0, 1)]
+    short = {
+        **{"size": [8, 8], "equalise": None, "latent": 4, "width": 2, "restoration_steps": 0},
+        **{"batch_size": 8, "every": 2, "training.steps": {"variational": 2}},
+    }
+    seeds = [{"preset": "vae-chest-xray", "seed": seed, "set": short} for seed in (0, 1)]
     made = fit(recipe(*seeds), table, tmp_path / "model")
-    assert list(made.members_) == ["fanogan", "fanogan-seed-1"]
+    assert list(made.members_) == ["vae-chest-xray", "vae-chest-xray-seed-1"]
     one, other = made.members_.values()
     assert one.artifact_.facts["data"] == other.artifact_.facts["data"]
     weights = [
-        member.artifact_.model.networks["generator"].get_weights()[0] for member in (one, other)
+        member.artifact_.model.networks["encoder"].get_weights()[0] for member in (one, other)
     ]
     assert not np.allclose(*weights)
 
@@ -430,7 +428,10 @@ def test_what_is_wrong_with_the_last_member_is_said_before_the_first_is_trained(
 
 def test_a_folder_where_no_member_was_trained_yet_is_free(table, tmp_path):
     # Known once a stage is traced.
-    settings = {"size": [8, 8], "width": 2, "batch_size": 8, "term_weights": {"critic/penlty": 1}}
+    settings = {
+        **{"size": [8, 8], "width": 2, "batch_size": 8, "critic_updates": 1},
+        "term_weights": {"critic/penlty": 1},
+    }
     with pytest.raises(WrongUse, match="penlty"):
         fit(recipe({"preset": "fanogan", "set": settings}), table, tmp_path / "model")
     assert (tmp_path / "model" / "run.json").exists()
