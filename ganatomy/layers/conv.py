@@ -74,9 +74,10 @@ class Conv3D(keras.layers.Conv3D):
         plain = (
             set(self.strides) == set(self.dilation_rate) == {1}
             and self.groups == 1
-            and self.padding == "same"
             and self.data_format == "channels_last"
-            and all(side % 2 for side in self.kernel_size)
+            and (self.padding == "valid" or all(side % 2 for side in self.kernel_size))
             and None not in inputs.shape[1:]
         )
-        return convolve(inputs, kernel) if plain else super().convolution_op(inputs, kernel)
+        if not plain:
+            return super().convolution_op(inputs, kernel)
+        return convolve(inputs, kernel, "valid" if self.padding == "valid" else "same")

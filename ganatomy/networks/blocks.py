@@ -9,7 +9,7 @@ from keras import layers, ops
 from ganatomy import layers as ours
 
 EPSILON = 1e-5
-NORMS = ("batch", "layer", "instance", None)
+NORMS = ("batch", "layer", "instance", "bare", None)
 
 
 def normalise(x: Any, norm: str | None, name: str) -> Any:
@@ -18,7 +18,7 @@ def normalise(x: Any, norm: str | None, name: str) -> Any:
     Args:
         norm: "batch" (statistics of the global batch), "layer" (over the grid and all channels of a
             sample, gain and offset a channel, as Gulrajani et al. 2017 do it), "instance" (over the
-            grid of a sample), or None.
+            grid of a sample), "bare" (the same without gain and offset), or None.
     """
     if norm is None:
         return x
@@ -29,6 +29,8 @@ def normalise(x: Any, norm: str | None, name: str) -> Any:
     if norm in ("layer", "instance"):
         groups = 1 if norm == "layer" else -1
         return layers.GroupNormalization(groups=groups, epsilon=EPSILON, name=name)(x)
+    if norm == "bare":
+        return ours.InstanceNormalization(EPSILON, name=name)(x)
     raise ValueError(f"norm is one of {NORMS}, not {norm!r}")
 
 

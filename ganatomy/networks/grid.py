@@ -1,4 +1,9 @@
-"""From a sample's shape to a pyramid: how often its grid halves, and what is left."""
+"""How often a sample's grid halves, and how one that does not is continued by its mirror image."""
+
+from collections.abc import Callable
+from typing import Any
+
+from keras import ops
 
 BASE = 4
 
@@ -31,3 +36,28 @@ def pyramid(shape: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
             f"{tuple(-(-side // factor) * factor for side in sides)}"
         )
     return halvings, tuple(side // factor for side in sides)
+
+
+def reflected(x: Any, width: int) -> Any:
+    """Images continued by their mirror image, [B, *grid, C], by so many voxels at every side."""
+    return ops.pad(x, [(0, 0), *[(width, width)] * (len(x.shape) - 2), (0, 0)], mode="reflect")
+
+
+def halvable(x: Any, factor: int) -> tuple[Any, Callable[[Any], Any]]:
+    """Images continued by their mirror image until every side is a multiple of a number.
+
+    Args:
+        x: [B, *grid, C], sides longer than half the factor.
+        factor: what every side is made a multiple of.
+
+    Returns:
+        The images, and what cuts images of the new grid to the old one.
+    """
+    sides = tuple(x.shape[1:-1])
+    missing = [-side % factor for side in sides]
+    if not any(missing):
+        return x, lambda made: made
+    pads = [(n // 2, n - n // 2) for n in missing]
+    cut = tuple(slice(low, low + side) for (low, _), side in zip(pads, sides, strict=True))
+    padded = ops.pad(x, [(0, 0), *pads, (0, 0)], mode="reflect")
+    return padded, lambda made: made[(slice(None), *cut)]
