@@ -6,14 +6,29 @@ from registration.deformations import Displacement, Velocity
 from registration.transforms import Affine, Chain, Transform, moved
 
 if TYPE_CHECKING:
+    from registration.registrar import Registrar
     from registration.warp import resample
 
-__all__ = ["Affine", "Chain", "Displacement", "Transform", "Velocity", "moved", "resample"]
+__all__ = [
+    "Affine",
+    "Chain",
+    "Displacement",
+    "Registrar",
+    "Transform",
+    "Velocity",
+    "moved",
+    "resample",
+]
 
 
 def __getattr__(name: str):
-    if name == "resample":  # it starts TensorFlow
+    # Late, since these start TensorFlow.
+    if name == "resample":
         from registration.warp import resample
 
         return resample
+    if name == "Registrar":
+        from registration.registrar import Registrar
+
+        return Registrar
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
