@@ -13,6 +13,7 @@ from ganatomy import losses
 from ganatomy.errors import WrongUse
 from ganatomy.game import Batch, Noise
 from ganatomy.gradients import descend
+from ganatomy.networks.features import feature_network
 from ganatomy.objectives import check_critic, gradient_penalty, objective
 from registration.aligner import Aligner, Alignment, joined
 from registration.deformations import STEPS, Displacement, Velocity
@@ -56,7 +57,10 @@ class Deformable(Aligner):
     alignment score.
 
     Terms of the generator: one by the name of each similarity, `smoothness`, `folding`,
-    `adversarial`, `cycle` (there and back again) and, with labels, `dice`.
+    `adversarial`, `cycle` (there and back again) and, with labels, `dice`. Two more have weight 0
+    where nothing else is said: `perceptual`, how unlike the images are to the shipped feature
+    network, and `vessels`, how much of what either side's labels mark, whatever their number, is
+    missed by the other's.
 
     Args:
         shape: of one sample, (*size, channels).
@@ -88,6 +92,8 @@ class Deformable(Aligner):
         "generator/folding": 1.0,
         "generator/adversarial": 0.01,
         "generator/cycle": 0.0,
+        "generator/perceptual": 0.0,
+        "generator/vessels": 0.0,
         "discriminator/penalty": 0.0,
     }
     default_optimizer: ClassVar[dict[str, float]] = {"learning_rate": 5e-4}
@@ -122,6 +128,9 @@ class Deformable(Aligner):
         self.adversary = objective(adversary)
         self.critic_width, self.spectral = critic_width, spectral
         self.refinement, self.refinement_rate = refinement, refinement_rate
+        if self._term_weights["generator/perceptual"] != 0.0:
+            # Past Keras, which would save and train with it what is no part of this model.
+            object.__setattr__(self, "_features", feature_network())
         self.assemble()
 
     @property
@@ -170,6 +179,8 @@ class Deformable(Aligner):
             judge(joined(fixed, moved), training=True)
         )
         terms["cycle"] = lambda: self.cycle(fixed, moving, moved)
+        terms["perceptual"] = lambda: losses.perceptual(fixed, moved, vars(self)["_features"])
+        terms["vessels"] = lambda: self.missed_vessels(batch, played["flow"])
         if self.labels:
             terms["dice"] = lambda: self.missed_labels(batch, played["flow"])
         return terms
@@ -198,12 +209,25 @@ class Deformable(Aligner):
         Raises:
             WrongUse: the table has none.
         """
-        if not {"fixed_labels", "moving_labels"} <= set(batch):
-            raise WrongUse(
-                f"labels is {self.labels}: give --data the roles fixed_labels and moving_labels"
-            )
-        fixed, moving = (self._one_hot(batch[role]) for role in ("fixed_labels", "moving_labels"))
+        fixed, moving = (self._one_hot(labels) for labels in self._labels(batch))
         return losses.dice(fixed, self.warped(moving, flow, value=0.0), background=True)
+
+    def missed_vessels(self, batch: Batch, flow: Tensor) -> Tensor:
+        """One minus the soft Dice of what is marked by any label, the moving mask warped, [B].
+
+        Raises:
+            WrongUse: the table has no labels.
+
+        Reference: Mahapatra et al. 2018, whose vessel masks are compared after the warp.
+        """
+        fixed, moving = (ops.cast(labels > 0, "float32") for labels in self._labels(batch))
+        return losses.dice(fixed, self.warped(moving, flow, value=0.0), background=True)
+
+    def _labels(self, batch: Batch) -> tuple[Any, Any]:
+        if not {"fixed_labels", "moving_labels"} <= set(batch):
+            why = f"labels is {self.labels}" if self.labels else "vessels are weighed"
+            raise WrongUse(f"{why}: give --data the roles fixed_labels and moving_labels")
+        return batch["fixed_labels"], batch["moving_labels"]
 
     def _one_hot(self, labels: Tensor) -> Tensor:
         numbers = np.arange(1, self.labels + 1, dtype=np.float32)

@@ -181,6 +181,43 @@ def test_supervision_without_labels_says_what_is_missing():
         model.train_step(data)
 
 
+def test_vessels_are_missed_by_as_much_as_their_masks_lie_apart():
+    model = made(2, term_weights={"generator/vessels": 1.0})
+    batch = batch_of(model)
+    mask = np.zeros((2, *model.shape), "float32")
+    mask[:, 4:8, 3:7] = 2.0  # whatever the number
+    batch |= {"fixed_labels": mask, "moving_labels": mask}
+    still = np.zeros((2, *coarse_grid(model.grid), 2), "float32")
+    np.testing.assert_allclose(model.missed_vessels(batch, still), 0.0, atol=1e-5)
+    batch["moving_labels"] = np.roll(mask, 2, axis=1)
+    np.testing.assert_allclose(model.missed_vessels(batch, still), 0.5, atol=1e-4)
+    # One voxel of the coarse grid is two of the image: the flow that brings them together.
+    back = still + np.array([1.0, 0.0], "float32")
+    np.testing.assert_allclose(model.missed_vessels(batch, back), 0.0, atol=1e-4)
+    assert np.abs(np.asarray(gradient(lambda f: model.missed_vessels(batch, f), still))).max() > 0
+    data = {name: array[:, None] for name, array in batch.items() if "labels" not in name}
+    model.enter(model.stage_list[0])
+    with pytest.raises(WrongUse, match="vessels are weighed: give --data the roles"):
+        model.train_step(data)
+
+
+def test_the_perceptual_term_sees_volumes_and_trains_nothing_else():
+    shape, plain = (16, 16, 8, 1), made(3)
+    weights = {"generator/perceptual": 1.0}
+    model = Deformable(shape, width=2, critic_width=2, term_weights=weights)
+    small = Deformable(shape, width=2, critic_width=2)
+    assert len(model.variables) == len(small.variables)
+    assert "_features" not in vars(plain)
+    batch = batch_of(model)
+    played = {"flow": np.zeros((2, 8, 8, 4, 3), "float32"), "moved": batch["moving"]}
+    value = np.asarray(model.generator_terms(batch, played)["perceptual"]())
+    assert value.shape == (2,)
+    assert (value > 0).all()
+    played["moved"] = batch["fixed"]
+    same = np.asarray(model.generator_terms(batch, played)["perceptual"]())
+    np.testing.assert_allclose(same, 0.0, atol=1e-9)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
