@@ -162,7 +162,8 @@ class Preset(BaseModel):
 
         A key is a dotted path (`training.steps.adversarial`, `by_role.target.window`) or starts
         at a setting of one of the sections (`batch_size`, `latent`,
-        `term_weights.critic/penalty`). An ensemble's are `members` and `training.holdout`.
+        `term_weights.critic/penalty`). An ensemble's are `members` and `training.holdout`. Of a
+        translation `loss.NAME` is the weight of its generator's term.
 
         Raises:
             PresetError: no such setting, or a value that does not fit.
@@ -174,6 +175,8 @@ class Preset(BaseModel):
             if not equals:
                 raise PresetError(f"--set {assignment}: expected key=value")
             path = key.split(".")
+            if path[0] == "loss" and len(path) == 2 and self.task == "translate":
+                path = ["hyperparameters", "term_weights", f"generator/{path[1]}"]
             if path == ["members"] and self.members:
                 pass
             elif path[0] == "by_role":

@@ -20,12 +20,56 @@ SAMPLES, BATCH, STEPS, SEED = 22, 8, 12, 5
 # Two levels of the grid, so that a DCGAN's critic has a normalisation; a residual one has with one.
 SIDE = {"dcgan": 16, "residual": 8}
 # What has no choice of network, or another than the residual one by default.
-DCGAN = {"AnoGAN", "GANomaly", "VarianceAutoencoder"}
+DCGAN = {"AnoGAN", "GANomaly", "VarianceAutoencoder", "Pix2Pix", "CycleGAN", "UNIT"}
 SMALL: dict[str, Any] = {"latent": 6, "width": 4}
 AVERAGES = {"generator": 0.9, "encoder": 0.8}
 
 # By case: a model that a preset names, and settings that reach every branch of it.
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "pix2pix": (
+        "synthesis.pix2pix:Pix2Pix",
+        {
+            "critic_width": 4,
+            "critic_depth": 1,
+            "averages": {"generator": 0.9},
+            "term_weights": {"generator/features": 10.0, "generator/ssim": 1.0},
+        },
+    ),
+    "cyclegan": (
+        "synthesis.cyclegan:CycleGAN",
+        {
+            "generator_settings": {"blocks": 1},
+            "critic_width": 4,
+            "critic_depth": 1,
+            "pool": 12,
+            "term_weights": {"generator/regulation": 1.0},
+            "optimizers": {"generator": {"learning_rate": [[0, 2e-4], [6, 2e-4], [12, 0.0]]}},
+        },
+    ),
+    "unit": (
+        "synthesis.unit:UNIT",
+        {
+            "blocks": 2,
+            "critic_width": 4,
+            "critic_depth": 1,
+            "scales": 2,
+            "averages": {"shared_encoder": 0.9},
+            "term_weights": {"generator/regulation": 1.0},
+        },
+    ),
+    "pix2pix penalty": (
+        "synthesis.pix2pix:Pix2Pix",
+        {
+            "generator": "dense",
+            "generator_settings": {"blocks": 1},
+            "critic_width": 4,
+            "critic_depth": 1,
+            "scales": 2,
+            "critic_norm": None,
+            "adversary": "wasserstein",
+            "term_weights": {"discriminator/penalty": 10.0},
+        },
+    ),
     "deformable": (
         "registration.deformable:Deformable",
         {"labels": 1, "critic_width": 4, "averages": {"generator": 0.9}},

@@ -16,7 +16,25 @@ from ganatomy.artifacts import Artifact, ArtifactError, build_model, load, read_
 from ganatomy.registry import PresetError, preset, presets
 
 SMALL = {
+    "t1-to-t2-unit": [
+        "width=2",
+        "blocks=1",
+        "critic_width=2",
+        "critic_depth=1",
+        "scales=1",
+        "averages={shared_encoder: 0.9}",
+    ],
     "brain-mr-rigid": ["width=2", "critic_width=2", "averages={generator: 0.9}"],
+    "t1-to-t2-cycle": [
+        "width=2",
+        "generator_settings={blocks: 1}",
+        "critic_width=2",
+        "critic_depth=1",
+        "averages={to_target: 0.9}",
+        "optimizers={}",
+    ],
+    "t1-to-t2": ["width=2", "critic_width=2", "critic_depth=1", "averages={generator: 0.9}"],
+    "hippocampus-motion": ["width=2", "critic_width=2", "motion_width=2", "latent=3"],
     "hippocampus-deformable": ["width=2", "critic_width=2", "averages={generator: 0.9}"],
     "gan-density-chest-xray": [
         "latent=4",
@@ -64,6 +82,8 @@ def said(artifact: Artifact) -> list[np.ndarray]:
     model, samples = artifact.model, images(shape=artifact.shape)
     if artifact.preset.task == "register":
         return list(vars(model.align(samples[:2], samples[2:4])).values())
+    if artifact.preset.task == "translate":
+        return [model.translate(samples)]
     return list(model.inspect(samples))
 
 

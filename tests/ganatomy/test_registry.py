@@ -185,6 +185,14 @@ def test_a_setting_is_found_where_it_belongs(assignment, where, value):
     assert where(preset("fanogan").set([assignment])) == value
 
 
+def test_a_loss_of_a_translation_is_weighed_by_its_name():
+    found = preset("t1-to-t2").set(["loss.perceptual=10", "loss.l1=[[0, 1], [9, 0]]"])
+    weights = {"generator/perceptual": 10, "generator/l1": [[0, 1], [9, 0]]}
+    assert found.hyperparameters["term_weights"] == weights
+    with pytest.raises(PresetError, match="fanogan has no such setting"):
+        preset("fanogan").set(["loss.l1=1"])
+
+
 def test_set_leaves_the_preset_itself_alone():
     before = preset("fanogan").model_dump()
     changed = preset("fanogan").set(["training.steps.encoder=5", "latent=7", "size=[8,8]"])

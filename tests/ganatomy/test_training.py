@@ -34,6 +34,9 @@ from tests.ganatomy.replicas_worker import CASES
 ROOT = Path(__file__).parents[2]
 # What runs every time reaches every model and both kinds of network; the rest is slow.
 ALWAYS = (
+    "pix2pix",
+    "cyclegan",
+    "unit",
     "deformable",
     "airnet",
     "anogan clipped",

@@ -1,0 +1,183 @@
+"""pix2pix: a generator from pairs, and a critic that sees scan and image together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import keras
+from keras import ops
+
+from ganatomy.game import Batch, Critic, Noise, Player, Stage
+from ganatomy.networks import image_generator, patch_critic
+from ganatomy.objectives import check_critic, gradient_penalty, objective, per_sample
+from synthesis.judging import feature_matching, fooled, told_apart
+from synthesis.translation import Translation
+
+Tensor = Any
+
+
+class Pix2Pix(Translation):
+    """A generator that is told by an aligned target and by a critic of patches.
+
+    The discriminator sees the scan beside the image, real or made, and says of every patch whether
+    it is real; it moves first. The generator minimises its objective and the mean absolute
+    difference to the target.
+
+    Dropout is the only noise, as published: masks of the U-Net's inner levels come with the batch.
+    After training nothing is left out, so that a scan has one translation.
+
+    Terms of the generator: `adversarial`, `features` (feature matching) and every image loss, of
+    which `l1` has its published weight of 100. Of the discriminator: `adversarial`, halved as
+    published, and `penalty`.
+
+    Args:
+        shape: of one sample of the scan, (*size, C).
+        target_channels: of the target; those of the scan where None.
+        generator: a name of `ganatomy.networks.image_generator`.
+        generator_settings: its own settings, e.g. depth and norm of a U-Net, blocks of a ResNet.
+        width: its channels at the finest grid; 64 as published.
+        dropout: of a U-Net's inner levels.
+        critic_width: channels of the discriminator's first convolution; 64 as published.
+        critic_depth: how often its grid halves: patches of 16, 34, 70, 142, 286 voxels for 1 to 5.
+        critic_norm: its normalisation; batch norm over one sample, the published batch, is that of
+            an instance.
+        scales: at how many sizes of the image it judges.
+        spectral: divide its kernels by their largest singular values.
+        adversary: the adversarial objective, a name of `ganatomy.objectives.objective`.
+        **translation: `features` of `Translation`; `term_weights`, `optimizers`, `averages`.
+
+    Raises:
+        ValueError: settings that do not fit the grid or each other.
+
+    Reference: Isola et al. 2017, equations 1 to 4 and section 3.3; Wang et al. 2018, equations 3
+    and 4, for scales and features.
+    """
+
+    default_weights: ClassVar[dict[str, Any]] = {
+        **Translation.default_weights,
+        "generator/l1": 100.0,
+        "generator/features": 0.0,
+        "discriminator/adversarial": 0.5,
+        "discriminator/penalty": 0.0,
+    }
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        target_channels: int | None = None,
+        generator: str = "unet",
+        generator_settings: Mapping[str, Any] | None = None,
+        width: int = 64,
+        dropout: float = 0.5,
+        critic_width: int = 64,
+        critic_depth: int = 3,
+        critic_norm: str | None = "instance",
+        scales: int = 1,
+        spectral: bool = False,
+        adversary: str = "nonsaturating",
+        **translation: Any,
+    ):
+        super().__init__(shape, target_channels, **translation)
+        penalty = self._term_weights["discriminator/penalty"]
+        check_critic(adversary, penalty, critic_norm, bounded=spectral)
+        self.generator, self.width = generator, width
+        self.generator_settings = dict(generator_settings or {})
+        self.dropout = dropout if generator == "unet" else 0.0
+        if self.dropout:
+            self.generator_settings["dropout"] = dropout
+        self.critic_width, self.critic_depth = critic_width, critic_depth
+        self.critic_norm, self.scales, self.spectral = critic_norm, scales, spectral
+        self.adversary = objective(adversary)
+        self.assemble()
+
+    @property
+    def noise(self) -> dict[str, Noise]:
+        network: Any = self.networks["generator"]
+        kept = network.inputs[1:]
+        masks = {"kept": Noise("uniform", tuple(kept[0].shape[1:]))} if kept else {}
+        return masks | ({"mix": Noise("uniform")} if self._weighed("discriminator/penalty") else {})
+
+    def build_networks(self) -> dict[str, keras.Model]:
+        both = (*self.shape[:-1], self.shape[-1] + self.target_shape[-1])
+        return {
+            "generator": image_generator(
+                self.generator,
+                self.shape,
+                self.target_shape[-1],
+                self.width,
+                **self.generator_settings,
+            ),
+            "discriminator": patch_critic(
+                both,
+                self.critic_width,
+                self.critic_depth,
+                self.critic_norm,
+                self.spectral,
+                self.scales,
+                name="discriminator",
+            ),
+        }
+
+    def stages(self) -> list[Stage]:
+        return [
+            Stage(
+                "adversarial",
+                Critic("discriminator", self.discriminator_terms),
+                Player("generator", self.generator_terms),
+            )
+        ]
+
+    # Training ----------------------------------------------------------------------------------
+
+    def play(self, batch: Batch) -> dict[str, Tensor]:
+        network = self.networks["generator"]
+        if "kept" not in batch:
+            return {"generated": network(batch["scan"], training=True)}
+        kept: Tensor = ops.cast(batch["kept"] >= self.dropout, "float32")
+        kept = kept / (1.0 - self.dropout)
+        return {"generated": network([batch["scan"], kept], training=True)}
+
+    def judge(self, scan: Tensor, image: Tensor) -> Any:
+        """What the discriminator says of an image [B, *size, C'] of a scan."""
+        return self.networks["discriminator"](_beside(scan, image), training=True)
+
+    def discriminator_terms(self, batch: Batch, played: dict[str, Tensor]) -> dict[str, Any]:
+        scan, target, generated = batch["scan"], batch["target"], played["generated"]
+
+        def realness(pair: Tensor) -> Tensor:
+            said = self.networks["discriminator"](pair, training=True)["logits"]
+            return sum(map(per_sample, said))
+
+        return {
+            "adversarial": told_apart(
+                self.adversary, self.judge(scan, target), self.judge(scan, generated)
+            ),
+            "penalty": lambda: gradient_penalty(
+                realness, _beside(scan, target), _beside(scan, generated), batch["mix"]
+            ),
+        }
+
+    def generator_terms(self, batch: Batch, played: dict[str, Tensor]) -> dict[str, Any]:
+        scan, generated = batch["scan"], played["generated"]
+        judged = self.judge(scan, generated)
+        return {
+            "adversarial": fooled(self.adversary, judged),
+            "features": lambda: feature_matching(self.judge(scan, batch["target"]), judged),
+            **self.image_terms(generated, batch),
+        }
+
+    # Translation -------------------------------------------------------------------------------
+
+    def generate(self, x: Tensor) -> Tensor:
+        network: Any = self.network("generator")
+        if len(network.inputs) == 1:
+            return network(x, training=False)
+        sizes: Any = ops.shape(x)
+        kept = ops.ones((sizes[0], *network.inputs[1].shape[1:]))
+        return network([x, kept], training=False)
+
+
+def _beside(scan: Tensor, image: Tensor) -> Tensor:
+    """A scan and an image of it as the discriminator sees them, [B, *size, C + C']."""
+    return ops.concatenate([ops.cast(scan, "float32"), ops.cast(image, "float32")], axis=-1)

@@ -1,0 +1,85 @@
+"""pix2pix: what its players minimise, on both ranks, and what it refuses."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from ganatomy.errors import WrongUse
+from ganatomy.training import train
+from synthesis.judging import feature_matching
+from synthesis.pix2pix import Pix2Pix
+from tests.feeding import feed
+
+SMALL = {"width": 4, "critic_width": 4, "critic_depth": 1}
+
+
+def pairs(shape, count=4, channels=1, seed=0):
+    """Blobs, and the same turned dark: what a translation of contrast is."""
+    draw = np.random.default_rng(seed).normal(size=(count, *shape, 1))
+    for axis in range(1, len(shape) + 1):
+        draw = draw + np.roll(draw, 1, axis) + np.roll(draw, -1, axis)
+    scan = np.tanh(draw / 5).astype("float32")
+    return {"scan": scan, "target": np.repeat(-scan, channels, -1)}
+
+
+@pytest.mark.parametrize("shape", [(16, 12), (8, 6, 5)], ids=str)
+def test_it_learns_a_contrast_from_pairs(shape):
+    keras.utils.set_random_seed(0)
+    quick = {"generator": {"learning_rate": 5e-3}}
+    model = Pix2Pix((*shape, 1), target_channels=2, dropout=0.0, optimizers=quick, **SMALL)
+    data = pairs(shape, channels=2)
+    apart = np.abs(model.translate(data["scan"]) - data["target"]).mean()
+    train(model, feed(model, 2, **data), {"adversarial": 40}, every=40)
+    made = model.translate(data["scan"])
+    assert made.shape == data["target"].shape
+    assert np.abs(made - data["target"]).mean() < 0.7 * apart
+    # A translation is the scan's own, whatever is translated with it.
+    np.testing.assert_array_equal(model.translate(data["scan"][2:3])[0], made[2])
+    with pytest.raises(ValueError, match="samples have shape"):
+        model.translate(data["scan"][..., :-1, :])
+    assert model.pictures(data["scan"])["translations"].shape == (2 * shape[0], 4 * shape[1])
+
+
+def test_the_terms_are_those_published():
+    model = Pix2Pix((16, 12, 1), **SMALL)
+    weights = {name: weight for name, weight in model._term_weights.items() if model._weighed(name)}
+    assert weights == {"generator/l1": 100.0, "discriminator/adversarial": 0.5}
+    batch = {**pairs((16, 12)), "kept": np.zeros((4, *model.noise["kept"].shape), "float32")}
+    played = {"generated": batch["target"]}
+    # Of the right image: nothing is left but the adversary, and its features match.
+    terms = model.generator_terms(batch, played)
+    np.testing.assert_allclose(terms["l1"](), np.zeros(4))
+    np.testing.assert_allclose(terms["features"](), np.zeros(4))
+    said = np.asarray(model.judge(batch["scan"], batch["target"])["logits"][0])
+    expected = np.log1p(np.exp(-said)).mean((1, 2, 3))
+    np.testing.assert_allclose(terms["adversarial"], expected, rtol=1e-5)
+    twice = model.discriminator_terms(batch, played)["adversarial"]
+    np.testing.assert_allclose(
+        twice, (np.log1p(np.exp(-said)) + np.log1p(np.exp(said))).mean((1, 2, 3)), rtol=1e-5
+    )
+
+
+def test_features_are_matched_as_published():
+    real, fake = ({"features": [[np.full((1, 2, 2, 1), v)] * 3]} for v in (1.0, 3.0))
+    # Three inner layers of difference 2, times 4 / (3 + 1).
+    np.testing.assert_allclose(feature_matching(real, fake), [6.0])
+
+
+def test_dropout_is_drawn_with_the_batch_and_not_after_training():
+    model = Pix2Pix((16, 12, 1), **SMALL)
+    scan = keras.ops.convert_to_tensor(pairs((16, 12))["scan"])
+    shape = (4, *model.noise["kept"].shape)
+    draws = [keras.ops.full(shape, v, dtype="float32") for v in (0.2, 0.7)]
+    none, all_of = (np.asarray(model.play({"scan": scan, "kept": d})["generated"]) for d in draws)
+    assert np.abs(none - all_of).max() > 1e-4
+    assert not Pix2Pix((16, 12, 1), **{**SMALL, "dropout": 0.0}).noise
+
+
+def test_settings_that_contradict_each_other_are_refused():
+    with pytest.raises(ValueError, match="wasserstein needs a critic of bounded slope"):
+        Pix2Pix((16, 12, 1), adversary="wasserstein", **SMALL)
+    model = Pix2Pix((16, 12, 1), term_weights={"generator/colour": 1.0}, **SMALL)
+    with pytest.raises(WrongUse, match="the terms of generator are"):
+        train(model, feed(model, 2, **pairs((16, 12))), {"adversarial": 1}, every=1)
