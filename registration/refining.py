@@ -20,7 +20,8 @@ class Refinement:
     """What a refinement did to a network's transform.
 
     Attributes:
-        reach: 'near' for a few mm, 'far' for what may be off by 15° and 20 mm.
+        reach: 'near' for a few mm, 'far' for what may be off by 15° and 20 mm; of a head. What is
+            half or twice as large may be off by half or twice the mm.
         before: the network's transform, of fixed points to moving points in mm.
         information: mutual information of the scans in nats, as the refined transform has them.
         information_before: the same, as the network's transform has them.
