@@ -36,8 +36,9 @@ def warn_of_unlike(unlike: Iterable[float], what: str) -> None:
 def print_measures(found: Iterable[tuple[str, dict]]) -> None:
     """Measures of models with their intervals, and the controls beside each."""
     for name, measures in found:
-        if measures.get("task") == "register":
-            print_pairs(name, measures)
+        own = {"register": print_pairs, "translate": print_translations}
+        if measures.get("task") in own:
+            own[measures["task"]](name, measures)
             continue
         counts = f"{measures['n_healthy']} healthy, {measures['n_abnormal']} abnormal"
         by = "patients" if measures["patients"] else "scans"
@@ -79,6 +80,22 @@ def print_pairs(name: str, measures: dict[str, Any]) -> None:
             f"  alignment score tells errors above {measures['limit_mm']:g} mm: AUROC "
             f"{auroc['value']:.3f} ({auroc['low']:.3f} to {auroc['high']:.3f})"
         )
+
+
+def print_translations(name: str, measures: dict[str, Any]) -> None:
+    """Measures of a translation model with their intervals, and those of the input as it is."""
+    by = "patients" if measures["patients"] else "pairs"
+    click.echo(f"{name}: {measures['n_pairs']} pairs (95 % intervals over {by})")
+    for method, own in {"": measures["measures"], **measures["methods"]}.items():
+        if method:
+            click.echo(f"  {method}")
+        for key, value in own.items():
+            click.echo(
+                f"  {'  ' * bool(method)}{key:<24} {value['value']:.4g} "
+                f"({value['low']:.4g} to {value['high']:.4g})"
+            )
+    for key, words in measures["definitions"].items():
+        click.echo(f"  {key}: {words}")
 
 
 def _print_pixels(pixels: dict[str, Any]) -> None:
