@@ -21,6 +21,7 @@ from ganatomy.printing import (
     warn_of_unlike,
 )
 from ganatomy.registering import evaluate_pairs
+from ganatomy.translating import evaluate_translations
 
 
 @click.command()
@@ -64,7 +65,11 @@ def evaluate(
     if json_file is not None and not json_file.parent.is_dir():
         raise click.UsageError(f"--json {json_file}: no such folder {json_file.parent}")
     sources = [local_folder(model) for model in models]
-    if {read_config(source)["preset"]["task"] for source in sources} == {"register"}:
+    tasks = {read_config(source)["preset"]["task"] for source in sources}
+    if tasks == {"translate"}:
+        evaluate_translations(models, sources, data, json_file, out)
+        return
+    if tasks == {"register"}:
         evaluate_pairs(models, sources, data, known_transforms or 0, json_file, out)
         return
     if known_transforms is not None:

@@ -1,0 +1,85 @@
+"""The verb `translate`: scans in, the scans that another modality would have made of them out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ganatomy.arguments import name_of, table_of, trained_face
+from ganatomy.exits import SOME_FAILED, plain_errors
+from ganatomy.printing import numbered, print_translations
+
+
+@click.command()
+@click.argument("model")
+@click.argument("scans", nargs=-1, required=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True)
+@plain_errors
+def translate(model: str, scans: tuple[str, ...], out: Path) -> None:
+    """Translate scans, folders of scans or tables; goes on where an interrupted run stopped.
+
+    A DICOM series comes out as a DICOM series that is marked as synthetic, NIfTI as NIfTI, a
+    picture as PNG, each on the grid of its scan.
+    """
+    face, table = trained_face(model, "translate", "translate"), table_of(scans)
+    failed = face.translate_to(table, out)
+    click.echo(f"translations: {out / 'images'}")
+    for line in failed:
+        click.echo(line, err=True)
+    if failed:
+        click.echo(f"{len(failed)} of {len(table)} scans failed", err=True)
+        sys.exit(SOME_FAILED)
+
+
+def evaluate_translations(
+    models: tuple[str, ...],
+    sources: list[Path],
+    data: tuple[str, ...],
+    json_file: Path | None,
+    out: Path | None,
+) -> None:
+    """What `ganatomy evaluate` does with models that translate.
+
+    Args:
+        models: as they were named.
+        sources: their folders.
+        data: aligned pairs: scan=GLOB and target=GLOB, or a CSV with these columns.
+        json_file: written where one is given.
+        out: a folder for pairs.csv and measures.json, of each model where there are several.
+    """
+    from ganatomy.artifacts import refuse_full
+
+    if not data:
+        raise click.UsageError("give --data scan=GLOB --data target=GLOB, or a CSV with these")
+    names = numbered(map(name_of, models), "-{}")
+    folders = [out if out is None or len(models) == 1 else out / name for name in names]
+    for folder in folders:
+        if folder is not None:
+            refuse_full(folder, "measures.json")
+    found: dict[str, Any] = {}
+    scores, failed = {}, []
+    for model, source, folder, name in zip(models, sources, folders, names, strict=True):
+        face = trained_face(model, "translate", "evaluate", source)
+        done = face.evaluate(face.read_validation(data), folder)
+        found[name], scores[name] = done.measures, done.scores
+        print_translations(name, done.measures)
+        failed += done.measures["failed"]
+        if name != names[0]:
+            gaps = face.differences(scores[names[0]], done.scores)
+            found[name]["first model minus this"] = gaps
+            for key, gap in gaps.items():
+                click.echo(
+                    f"{key} of {names[0]} minus {name}: {gap['value']:+.4g} "
+                    f"({gap['low']:+.4g} to {gap['high']:+.4g})"
+                )
+    if json_file is not None:
+        shown = found if len(models) > 1 else found[names[0]]
+        json_file.write_text(json.dumps(shown, indent=2))
+    for line in dict.fromkeys(failed):
+        click.echo(line, err=True)
+    if failed:
+        sys.exit(SOME_FAILED)

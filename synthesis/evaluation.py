@@ -1,0 +1,234 @@
+"""How close translations come to aligned targets, beside the scan itself as its translation."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ganatomy.artifacts import write_whole
+from ganatomy.measures.fidelity import fidelity
+from ganatomy.measures.registration import mean_interval
+from ganatomy.scans import Prepared, Preprocessing, Scan, ScanError, read_scan
+from ganatomy.scans.intensity import resolve_channels
+from ganatomy.scans.placed import on_grid
+from ganatomy.tables import Table, TableError
+from synthesis.pictures import Shown, write_pictures
+
+if TYPE_CHECKING:
+    from synthesis.translator import Translator
+
+OWN, INPUT = "this model", "the input as the output"
+CHOSEN = {"MAE": "mae", "PSNR": "psnr_db", "SSIM": "ssim"}
+SHOWN = 6
+WHERE = (
+    "on the scan's own grid, in the box that the model sees, black in both where it sees nothing; "
+    "the range is the target's window, or of targets without one each target's own"
+)
+
+
+class Evaluation(NamedTuple):
+    """measures.json and pairs.csv of an evaluation."""
+
+    measures: dict[str, Any]
+    scores: pd.DataFrame
+
+
+def evaluate(
+    translator: Translator,
+    table: Table,
+    folder: Path | None = None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """MAE, PSNR and SSIM of a model on aligned pairs, with intervals over patients.
+
+    Intensities are shares of the target's range, 0 to 1; where that is a window in known units,
+    MAE is given in these too. The plain baseline is the scan itself, in shares of its own range.
+
+    Args:
+        translator: with its model.
+        table: scans and targets, a pair a row.
+        folder: for pairs.csv, a row a pair and method, measures.json, and pictures for the report.
+        progress: called with (pairs done, pairs in all).
+
+    Raises:
+        TableError: not one pair could be measured.
+    """
+    rows: list[dict[str, Any]] = []
+    failures: list[str] = []
+    definitions: dict[str, str] = {}
+    shown: list[Shown] = []
+    pairs = zip(table.names, table.whose, table.first, table.paths["target"], strict=True)
+    for number, (name, patient, first, second) in enumerate(pairs):
+        try:
+            scan = translator.read(first)
+            target = read_scan(second, window=_settings(translator).voi)
+            began = time.perf_counter()
+            prepared = translator.preprocessing_.apply(scan)
+            made = translator.made_of(prepared)
+            seconds = time.perf_counter() - began
+            truth = target_shares(translator, scan, target)
+            images = {OWN: (made + 1) / 2, INPUT: _own_shares(translator, scan, prepared, truth)}
+            seen: Any = np.isfinite(made).all(-1) & np.isfinite(truth).all(-1)
+            for method, image in images.items():
+                measured = _measured(translator, image, truth, seen, definitions)
+                spent = seconds if method == OWN else np.nan
+                row = {"pair": name, "patient": str(patient), "method": method}
+                rows.append({**row, **measured, "seconds": spent})
+            if folder is not None and len(shown) < SHOWN:
+                shown.append(_shown(translator, name, scan, made, truth))
+        except ScanError as error:
+            failures.append(str(error))
+        if progress is not None:
+            progress(number + 1, len(table))
+    if not rows:
+        raise TableError(
+            f"not one of {len(table)} pairs could be measured; the first: {failures[0]}"
+        )
+    frame = pd.DataFrame(rows)
+    measures = _summed(translator, frame, table.patient is not None, definitions, failures)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        frame.to_csv(folder / "pairs.csv", index=False)
+        write_pictures(folder, shown)
+        write_whole(folder / "measures.json", json.dumps(measures, indent=2))
+    return Evaluation(measures, frame)
+
+
+def target_shares(translator: Translator, scan: Scan, target: Scan) -> np.ndarray:
+    """A target on its scan's grid, in shares of its range, [*grid, C'] clipped to 0 and 1.
+
+    Raises:
+        ScanError: it lies elsewhere, or does not suit the model.
+    """
+    settings = _settings(translator)
+    placed = on_grid(target, scan)
+    mask = translator.preprocessing_.mask_of(scan) if settings.mask == "place" else None
+    return _shares(settings, placed, settings.apply(placed, mask))
+
+
+def _settings(translator: Translator) -> Preprocessing:
+    return Preprocessing(**translator.preset.preprocessing_of("target"))
+
+
+def _shares(settings: Preprocessing, scan: Scan, prepared: Prepared) -> np.ndarray:
+    if settings.equalise is not None or settings.bias_field or prepared.ends is None:
+        # What the preprocessing did to the values is known on the model's grid alone.
+        middle = prepared.whole.shape[-1]
+        samples = (prepared.sample(n) for n in range(len(prepared)))
+        own = settings.neighbours * middle
+        return (prepared.assemble(one[..., own : own + middle] for one in samples) + 1) / 2
+    low, high = prepared.ends
+    pixels = resolve_channels(scan, settings.channels, settings.grey)
+    return np.clip((pixels - low) / (high - low), 0, 1)
+
+
+def _own_shares(
+    translator: Translator, scan: Scan, prepared: Prepared, truth: np.ndarray
+) -> np.ndarray:
+    """The scan itself as a translation: in shares of its own range, of as many channels."""
+    own = _shares(translator.preprocessing_, scan, prepared)
+    if own.shape[-1] != truth.shape[-1]:
+        own = np.repeat(own.mean(-1, keepdims=True), truth.shape[-1], -1)
+    return own
+
+
+def _measured(
+    translator: Translator,
+    image: np.ndarray,
+    truth: np.ndarray,
+    seen: np.ndarray,
+    definitions: dict[str, str],
+) -> dict[str, float]:
+    places = np.argwhere(seen)
+    if not len(places):
+        raise ScanError("the pair", "has nothing that the model sees", "another framing")
+    box = tuple(slice(a, b + 1) for a, b in zip(places.min(0), places.max(0), strict=True))
+    inside = seen[box][..., None]
+    found, real = (np.where(inside, array[box], 0) for array in (image, truth))
+    measured = {}
+    for one in fidelity(found, real, 1.0):
+        if one.name in CHOSEN and isinstance(one.value, float):
+            measured[CHOSEN[one.name]] = one.value
+            definitions[CHOSEN[one.name]] = f"{one.definition}, {WHERE}"
+    values = translator.values_
+    if values.exact and values.units != "unknown":
+        name = f"mae_{values.units.lower()}"
+        measured[name] = measured["mae"] * (values.high - values.low)
+        definitions[name] = f"mae times the window of {values.low:g} to {values.high:g}"
+    return measured
+
+
+def _shown(
+    translator: Translator, name: str, scan: Scan, made: np.ndarray, truth: np.ndarray
+) -> Shown:
+    values = translator.values_
+    pixels = values.of(np.nan_to_num(made, nan=-1.0))
+    output = Scan(pixels, scan.affine, values.units, values.modality, scan.path, scan.kind)
+    target = values.of(np.nan_to_num(truth) * 2 - 1)
+    return Shown.of(name, scan, output, np.where(np.isnan(made), values.low, target))
+
+
+def _summed(
+    translator: Translator,
+    frame: pd.DataFrame,
+    patients: bool,
+    definitions: dict[str, str],
+    failures: list[str],
+) -> dict[str, Any]:
+    own, other = (frame[frame["method"] == name] for name in (OWN, INPUT))
+    return {
+        "task": "translate",
+        "model": translator.preset.model.partition(":")[2],
+        "preset": translator.preset.name,
+        "n_pairs": len(own),
+        "patients": patients,
+        "measures": measures_of(own),
+        "methods": {INPUT: measures_of(other)},
+        "differences": {INPUT: differences(own, other)},
+        "definitions": definitions,
+        "failed": failures,
+    }
+
+
+def measures_of(rows: Any) -> dict[str, dict[str, float]]:
+    """Of one method's pairs each measure with its interval; the PSNR of equal images is left out.
+
+    Args:
+        rows: of pairs.csv.
+    """
+    found = {}
+    for column in sorted(_names(rows)):
+        some = rows[np.isfinite(rows[column].astype(float))]
+        if len(some):
+            groups = some["patient"].to_numpy(str)
+            found[column] = mean_interval(some[column], groups=groups).to_dict()
+    return found
+
+
+def differences(first: Any, other: Any) -> dict[str, dict[str, float]]:
+    """One method's measures minus another's on the pairs that both have, with intervals.
+
+    Args:
+        first: rows of pairs.csv, of one method.
+        other: the same.
+    """
+    both = first.merge(other, on="pair", suffixes=("", "_other"))
+    found = {}
+    for column in sorted(_names(first) & _names(other)):
+        gap = both[column].astype(float) - both[f"{column}_other"].astype(float)
+        some = np.isfinite(gap)
+        if some.any():
+            groups = both.loc[some, "patient"].to_numpy(str)
+            found[column] = mean_interval(gap[some], groups=groups).to_dict()
+    return found
+
+
+def _names(rows: Any) -> set[str]:
+    return {name for name in rows if name not in ("pair", "patient", "method", "seconds")}
