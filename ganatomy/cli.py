@@ -22,6 +22,7 @@ from ganatomy.printing import (
 )
 from ganatomy.quiet import import_tensorflow
 from ganatomy.registering import register
+from ganatomy.translating import translate
 
 
 def main() -> None:
@@ -39,6 +40,7 @@ def cli() -> None:
 
 
 cli.add_command(register)
+cli.add_command(translate)
 cli.add_command(evaluate)
 model_argument = click.argument("model")
 out_option = click.option("--out", type=click.Path(path_type=Path), required=True)
