@@ -15,6 +15,7 @@ NAMES = (
     "latent_search",
     "fanogan_torch",
     "warp",
+    "registration_rigid",
     "input_pipeline",
     "scoring_peak",
     "startup",
