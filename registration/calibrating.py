@@ -14,7 +14,6 @@ from ganatomy.tables import Table
 from registration.confidence import Confidence
 from registration.evidence import DARK, SIGNS, signs_of
 from registration.known_transforms import (
-    Kind,
     away,
     displaced,
     drawn,
@@ -46,10 +45,10 @@ def calibrate(
 ) -> None:
     """Set `confidence_` of a registrar from pairs whose transform is known.
 
-    A held-out scan is displaced by up to 15° and 20 mm, or bent where the model bends, beside
-    where it was, or beside the scan of the same patient where the table pairs them. `PLACED` such
-    pairs are laid on each other 0 to 20 mm off; `FOUND` are registered, as many as `TIME` allows,
-    and it is said where that was too short. Where the model's transforms are refined, every second
+    A held-out scan is displaced by up to 15° and 20 mm beside where it was, or beside the scan of
+    the same patient where the table pairs them. `PLACED` such pairs are laid on each other 0 to 20
+    mm off. `FOUND` are registered, bent instead where the model bends, as many as `TIME` allows;
+    it is said where that was too short. Where the model's transforms are refined, every second
     of these is refined from a wrong place, from which most climb to a false optimum. Without
     held-out scans nothing is calibrated.
 
@@ -103,8 +102,7 @@ class Placed:
     """
 
     def __init__(self, registrar: Registrar, fixed: Scan, moving: Scan):
-        self.model, self.kind = registrar.artifact_.model, _kind(registrar)
-        self.fixed, self.moving = fixed, moving
+        self.model, self.fixed, self.moving = registrar.artifact_.model, fixed, moving
         self.pair, self.points = registrar.sampled(fixed, moving), shown_points(fixed)
 
     def case(self, seed: int, number: int) -> tuple[dict[str, float], float]:
@@ -114,7 +112,7 @@ class Placed:
             seed: of the displacement.
             number: of the displacement.
         """
-        known, pair = drawn(self.kind, self.moving, seed, number), self.pair
+        known, pair = rigid(self.moving, seed, number), self.pair
         sample = moved(
             *(pair.moving[0], pair.moving_grid, known, pair.moving.shape[1:-1], pair.moving_grid),
             interpolation="cubic",
@@ -138,18 +136,13 @@ def found_case(
         seed: of the displacement.
         number: of the displacement.
     """
-    known = drawn(_kind(registrar), moving, seed, number)
+    known = drawn("smooth" if registrar.bends else "rigid", moving, seed, number)
     points = shown_points(fixed, seed=number)
     astray = None
     if registrar.settings_.refine != "none" and number % ASTRAY == ASTRAY - 1:
         astray = rigid(fixed, seed + 1, number, LOST)
     found = registrar.align(fixed, displaced(moving, known), astray=astray)
     return found.signs, error_of(found.transform, points, known.points(points))
-
-
-def _kind(registrar: Registrar) -> Kind:
-    """Of the transforms that a model is asked for."""
-    return "smooth" if registrar.bends else "rigid"
 
 
 def scan_pairs(registrar: Registrar, holdout: Table) -> list[tuple[Scan, Scan]]:

@@ -298,14 +298,18 @@ def differences(own: pd.DataFrame, other: pd.DataFrame) -> dict[str, dict[str, f
 
 
 def _score(own: pd.DataFrame) -> dict[str, Any]:
-    """How well the alignment score tells errors above the limit; empty where none is told."""
+    """How well score and probability tell errors above the limit; empty where none is told."""
     if "error_mm" not in own:
         return {}
     some = own[own["error_mm"].notna()]
     failed = (some["error_mm"] > LIMIT).astype(int).to_numpy()
     if len(set(failed)) < 2:
         return {"failures": int(failed.sum()), "n": len(failed)}
-    scores = -some["alignment_score"].to_numpy(float)
-    measured = detection_measures(failed, scores, groups=some["patient"].to_numpy(str))
-    auroc = measured["auroc"].to_dict()
-    return {"failures": int(failed.sum()), "n": len(failed), "auroc": auroc}
+    found: dict[str, Any] = {"failures": int(failed.sum()), "n": len(failed)}
+    signs = {"auroc": -some["alignment_score"], "probability_auroc": some["failure"]}
+    for name, sign in signs.items():
+        values = sign.to_numpy(float)
+        if np.isfinite(values).all():  # a model that was not calibrated gives no probability
+            groups = some["patient"].to_numpy(str)
+            found[name] = detection_measures(failed, values, groups=groups)["auroc"].to_dict()
+    return found

@@ -170,6 +170,42 @@ def test_bad_scans_are_one_line_and_exit_code_2(model, folder, tmp_path):
         assert not out.exists()
 
 
+def test_a_bad_fixed_scan_and_scans_of_two_places_are_one_line_too(
+    model, folder, tmp_path, monkeypatch
+):
+    image = nibabel.load(folder / "a.nii.gz")
+    pixels = np.asanyarray(image.dataobj)
+    flat = tmp_path / "flat.nii"
+    nibabel.Nifti1Image(np.ones_like(pixels), image.affine).to_filename(flat)
+    far = image.affine.copy()
+    far[:3, 3] += 500
+    nibabel.Nifti1Image(pixels, far).to_filename(tmp_path / "far.nii")
+    # A model that goes by the headers refuses what they place apart.
+    monkeypatch.setattr("tests.registration.aligners.ByMass.grids", {"moving": "fixed"})
+    for fixed, moving, message in (
+        (flat, folder / "a.nii.gz", "flat.nii: is constant"),
+        (folder / "a.nii.gz", tmp_path / "far.nii", "far.nii: does not overlap"),
+    ):
+        words = ["--fixed", fixed, "--moving", moving, "--out", tmp_path / fixed.name]
+        done = run("register", model, *words)
+        assert done.exit_code == 2, done.output
+        assert message in done.output
+        assert len(done.output.strip().splitlines()) == 1
+
+
+def test_a_flipped_header_is_said_and_the_scan_registered(model, folder, tmp_path):
+    image = nibabel.load(folder / "a.nii.gz")
+    pixels = np.asanyarray(image.dataobj).copy()
+    pixels[18:24, 8:12, 6:10] += 900  # one side is not like the other
+    for name, own in (("odd", pixels), ("flipped", pixels[::-1])):
+        nibabel.Nifti1Image(own, image.affine).to_filename(tmp_path / f"{name}.nii")
+    words = ["--fixed", tmp_path / "odd.nii", "--moving", tmp_path / "flipped.nii"]
+    done = run("register", model, *words, "--out", tmp_path / "out")
+    assert done.exit_code in (0, 1), done.output
+    assert "fits the fixed scan better with left and right exchanged" in done.output
+    assert (tmp_path / "out" / "moved.nii.gz").exists()
+
+
 def test_a_verb_of_another_task_says_so(model, quick_model, folder, tmp_path):
     done = run("score", model, folder / "a.nii.gz", "--out", tmp_path / "o")
     assert done.exit_code == 2
