@@ -1,6 +1,6 @@
 """Figures as inline SVG: crisp at any size, coloured by the page's own style sheet."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from markupsafe import Markup, escape
@@ -219,6 +219,39 @@ def training_curve(steps: np.ndarray, values: np.ndarray, name: str) -> Markup:
                 drawn.append(f'<polyline class="curve thin" points="{_points(points)}"/>')
     told = f"{name} from {number(finite[0])} at the first to {number(finite[-1])} at the last step"
     return _svg(width, height, told, drawn)
+
+
+def profile(lines: Mapping[str, np.ndarray], length: float, units: str) -> Markup:
+    """Values along a row of images: the output's line drawn, the target's dashed.
+
+    Args:
+        lines: 'output' and perhaps 'target', [n] each.
+        length: of the row, mm or pixels.
+        units: of the values; empty where unknown.
+    """
+    width, height, left, right, top, bottom = 480, 170, 62, 14, 24, 30
+    every = np.concatenate(list(lines.values()))
+    low, high = float(every.min()), float(every.max())
+    if high - low < 1e-9 * max(abs(low), abs(high), 1e-9):
+        low, high = low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2
+    x, y = _axis(0, length, left, width - right), _axis(low, high, height - bottom, top)
+    drawn = []
+    marks = ticks(low, high, 4)
+    for tick, text in zip(marks, tick_texts(marks), strict=True):
+        drawn.append(_line(left, y(tick), width - right, y(tick), "grid"))
+        drawn.append(_text(left - 6, y(tick) + 4, text, "tick", "end"))
+    for tick, text in zip(along := ticks(0, length), tick_texts(along), strict=True):
+        drawn.append(_text(x(tick), height - 8, text, "tick", "middle"))
+    drawn.append(_text(left, 14, units, "tick"))
+    for place, (name, values) in enumerate(lines.items()):
+        style = "curve thin" if name == "output" else "threshold"
+        at = (np.arange(len(values)) + 0.5) * length / len(values)
+        points = _points((x(a), y(v)) for a, v in zip(at, values, strict=True))
+        drawn.append(f'<polyline class="{style} line" points="{points}"/>')
+        drawn.append(_line(300 + 90 * place, 10, 325 + 90 * place, 10, style))
+        drawn.append(_text(330 + 90 * place, 14, name, "tick"))
+    ends = ", ".join(f"{n} from {number(v.min())} to {number(v.max())}" for n, v in lines.items())
+    return _svg(width, height, f"Line profile: {ends}", drawn)
 
 
 def colour_bar(name: str, stops: list[tuple[str, str]]) -> Markup:

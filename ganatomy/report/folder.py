@@ -12,6 +12,8 @@ import pandas as pd
 from ganatomy.errors import WrongUse
 from ganatomy.report.comparison import FILE, Compared, read_comparison
 from ganatomy.report.registration import PICTURES, SUMMARY, Planes, read_planes
+from ganatomy.report.translation import FILE as TRANSLATIONS
+from ganatomy.report.translation import Translated, read_translations
 from ganatomy.report.volumes import Volumes, read_volumes
 
 SOUGHT = (
@@ -25,6 +27,7 @@ SOUGHT = (
     FILE,
     SUMMARY,
     PICTURES,
+    TRANSLATIONS,
 )
 # A folder in the place of scores.csv, where an archive was scored on Spark.
 ARCHIVED = "scores.parquet"
@@ -69,6 +72,7 @@ class Findings:
     compared: list[Compared] = field(default_factory=list)
     registration: dict[str, Any] = field(default_factory=dict)
     planes: Planes = field(default_factory=list)
+    translations: list[Translated] = field(default_factory=list)
 
 
 def read_folder(folder: str | Path) -> Findings:
@@ -104,6 +108,7 @@ def read_folder(folder: str | Path) -> Findings:
         "compared": (FILE, read_comparison),
         "registration": (SUMMARY, _json),
         "planes": (PICTURES, read_planes),
+        "translations": (TRANSLATIONS, read_translations),
     }
     found: dict[str, Any] = {}
     for part, (name, reader) in read.items():

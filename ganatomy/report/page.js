@@ -30,11 +30,23 @@ const showSlice = (slider) => {
 const slices = document.querySelectorAll("[data-slice]");
 for (const slider of slices) slider.addEventListener("input", () => showSlice(slider));
 
+// Translations: the curtain between two pictures of a card.
+const drawCurtain = (slider) => {
+  const text = slider.value + " %";
+  slider.setAttribute("aria-valuetext", text);
+  slider.parentElement.querySelector("output").textContent = text;
+  const rect = slider.closest(".card").querySelector("[data-curtain]");
+  rect.setAttribute("width", rect.dataset.curtain * slider.value / 100);
+};
+const curtains = document.querySelectorAll("[data-draws]");
+for (const slider of curtains) slider.addEventListener("input", () => drawCurtain(slider));
+
 // A browser that restores a form on reload moves the sliders without an event.
 for (const slider of document.querySelectorAll("[data-opacity], [data-opacity-all]")) {
   setOpacity(slider);
 }
 for (const slider of slices) showSlice(slider);
+for (const slider of curtains) drawCurtain(slider);
 
 // Tables: a heading's button sorts by its column, then turns the order round.
 for (const table of document.querySelectorAll("table.sortable")) {

@@ -25,6 +25,11 @@ from ganatomy.report.tables import (
     training_curves,
     worklist_table,
 )
+from ganatomy.report.translation import (
+    translation_methods,
+    translation_section,
+    translation_verdict,
+)
 from ganatomy.report.volumes import volume_cards
 from ganatomy.report.words import comparison, count, percent, verdict, worklist_verdict
 
@@ -108,6 +113,8 @@ def _head(findings: Findings, scored: Scored | None, rows: list[Row]) -> dict[st
         said = f"Measured on {count(int(findings.measures.get('n_pairs', 0)), 'pair')} of scans."
     elif findings.registration:
         said = registration_verdict(findings.registration)
+    elif findings.translations or findings.measures.get("task") == "translate":
+        said = translation_verdict(findings.translations, findings.measures)
     elif findings.compared:
         said = comparison_verdict(findings.compared)
     elif scored is not None:
@@ -133,6 +140,8 @@ def _task(findings: Findings) -> str:
     recipe = findings.config.get("preset")
     task = recipe.get("task") if isinstance(recipe, dict) else findings.measures.get("task")
     registers = bool(findings.registration) or task == "register"
+    if findings.translations or task == "translate":
+        return "Translation"
     return "Registration" if registers else "Anomaly detection"
 
 
@@ -196,11 +205,16 @@ def _sections(findings: Findings, scored: Scored | None, rows: list[Row]) -> dic
         "registration": registration_section(findings.registration, findings.planes)
         if findings.registration
         else None,
+        "translation": translation_section(findings.translations),
         "comparison": comparison_section(findings.compared),
         "pixels": pixel_section(
             findings.measures.get("pixels"), resampled, findings.measures.get("pixel_fpr")
         ),
-        "extra": extra_tables(findings.measures.get("extra") or methods(findings.measures)),
+        "extra": extra_tables(
+            findings.measures.get("extra")
+            or methods(findings.measures)
+            or translation_methods(findings.measures)
+        ),
         "card_html": render_card(findings.card),
         "settings": settings_table(findings.config) if findings.config else None,
     }
@@ -209,6 +223,7 @@ def _sections(findings: Findings, scored: Scored | None, rows: list[Row]) -> dic
 def _contents(sections: dict[str, Any]) -> list[tuple[str, str]]:
     places = (
         ("registration", "Registration", "registration"),
+        ("translation", "Translations", "translation"),
         ("comparison", "Comparison", "comparison"),
         ("measures", "Measures", "measured"),
         ("scores", "Scores", "distribution"),

@@ -80,7 +80,7 @@ class Row:
 def measured_rows(findings: Findings, scored: Scored | None) -> list[Row]:
     """The model first, then controls and shortcuts; measured here where there are only scores."""
     record = findings.measures
-    if record.get("task") == "register":  # a table of its own
+    if record.get("task") in ("register", "translate"):  # tables of their own
         return []
     model = _intervals(record.get("measures"))
     if not model and scored is not None and scored.labels is not None and scored.both_classes:
