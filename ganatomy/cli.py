@@ -22,6 +22,7 @@ from ganatomy.printing import (
 )
 from ganatomy.quiet import import_tensorflow
 from ganatomy.registering import register
+from ganatomy.sampling import sample
 from ganatomy.translating import translate
 
 
@@ -40,6 +41,7 @@ def cli() -> None:
 
 
 cli.add_command(register)
+cli.add_command(sample)
 cli.add_command(translate)
 cli.add_command(evaluate)
 model_argument = click.argument("model")

@@ -74,12 +74,13 @@ def print_pairs(name: str, measures: dict[str, Any]) -> None:
                 f"  {'  ' * bool(method)}{key.replace('_', ' '):<24} {value['value']:.4g} "
                 f"({value['low']:.4g} to {value['high']:.4g})"
             )
-    auroc = measures["score"].get("auroc")
-    if auroc is not None:
-        click.echo(
-            f"  alignment score tells errors above {measures['limit_mm']:g} mm: AUROC "
-            f"{auroc['value']:.3f} ({auroc['low']:.3f} to {auroc['high']:.3f})"
-        )
+    for key, what in (("auroc", "alignment score"), ("probability_auroc", "probability")):
+        auroc = measures["score"].get(key)
+        if auroc is not None:
+            click.echo(
+                f"  {what} tells errors above {measures['limit_mm']:g} mm: AUROC "
+                f"{auroc['value']:.3f} ({auroc['low']:.3f} to {auroc['high']:.3f})"
+            )
 
 
 def print_translations(name: str, measures: dict[str, Any]) -> None:

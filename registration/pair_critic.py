@@ -18,6 +18,7 @@ def pair_critic(
     network: str = "dcgan",
     norm: str | None = None,
     spectral: bool = False,
+    inputs: int | None = None,
     name: str = "discriminator",
 ) -> keras.Model:
     """Pairs to a logit: the fixed image's channels, then the moved image's.
@@ -31,6 +32,7 @@ def pair_critic(
         network: "dcgan" or "residual", the trunk of that critic.
         norm: None or "layer" under a gradient penalty.
         spectral: divide every kernel by its largest singular value.
+        inputs: channels of what is judged, where that is no pair; None for 2 C.
 
     Returns:
         pairs [B, *grid, 2 C] -> logits [B], float32.
@@ -38,7 +40,7 @@ def pair_critic(
     Reference: Yan et al. 2018 (AIR-net), the metric network.
     """
     *sides, channels = shape
-    pair: Any = keras.Input((*sides, 2 * channels), name="pair")
+    pair: Any = keras.Input((*sides, inputs or 2 * channels), name="pair")
     x = pair
     missing = [whole - side for whole, side in zip(_whole(sides), sides, strict=True)]
     if any(missing):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -202,6 +202,33 @@ class Registrar:
     def refine(self, fixed: Scan, moving: Scan) -> Affine:
         """What the refinement finds without a network, from where the headers have the scans."""
         return self._refined(fixed, moving, Affine.identity(fixed.rank))[0]
+
+    def sample(self, source: Source, count: int, seed: int = 0) -> Iterator[Registration]:
+        """Motions that a scan might make, each as the registration of the moved scan onto it.
+
+        Args:
+            source: a path or a scan.
+            count: how many.
+            seed: of the draw; the first of more are the same.
+
+        Raises:
+            WrongUse: the model makes no motions.
+            ScanError: a scan that does not suit the model.
+        """
+        from registration.aligner import Alignment
+
+        model, scan = self.artifact_.model, self.read(source)
+        if not hasattr(model, "motions"):
+            raise WrongUse(
+                f"{self.artifact_.preset.name} makes no motions; hippocampus-motion does"
+            )
+        self.check_pair(scan, scan)
+        pair = self.sampled(scan, scan)
+        found = Alignment(model.motions(pair.fixed, count, seed), pair.moving, np.zeros(count))
+        return (
+            Registration(scan, scan, model.transform(found, n, *pair[2:]), np.nan)
+            for n in range(count)
+        )
 
     def check_pair(self, fixed: Scan, moving: Scan) -> None:
         """Refuse scans that the model cannot take.

@@ -1,5 +1,6 @@
 """The network that sees a fixed and a moving image and says how one flows into the other."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -66,9 +67,21 @@ def enlarged(field: Any, grid: tuple[int, ...]) -> Any:
     Returns:
         [B, *grid, c].
     """
-    names = "bxyzc"[: len(grid) + 1] + "c"
-    for axis, side in enumerate(grid, 1):
-        index = (np.arange(side) - (COARSE - 1) / 2) / COARSE
+    return interpolated(field, [(np.arange(side) - (COARSE - 1) / 2) / COARSE for side in grid])
+
+
+def interpolated(field: Any, indices: Sequence[np.ndarray]) -> Any:
+    """Numbers on a grid at other places along each axis: linear between, as at the edge outside.
+
+    Args:
+        field: [B, *grid, c].
+        indices: an axis each, [side], in voxels of the grid.
+
+    Returns:
+        [B, *sides, c].
+    """
+    names = "bxyzc"[: len(indices) + 1] + "c"
+    for axis, index in enumerate(indices, 1):
         rows = ops.convert_to_tensor(weights(index, field.shape[axis]), dtype=field.dtype)
         name = names[axis]
         field = ops.einsum(f"{names},n{name}->{names.replace(name, 'n')}", field, rows)
