@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from ganatomy.arguments import rows_of, table_of, trained_face, trained_folder
+from ganatomy.comparing import compare
 from ganatomy.evaluating import evaluate
 from ganatomy.exits import EXIT_CODES, SOME_FAILED, plain_errors, run_to_exit
 from ganatomy.printing import (
@@ -44,6 +45,7 @@ cli.add_command(register)
 cli.add_command(sample)
 cli.add_command(translate)
 cli.add_command(evaluate)
+cli.add_command(compare)
 model_argument = click.argument("model")
 out_option = click.option("--out", type=click.Path(path_type=Path), required=True)
 

@@ -50,7 +50,10 @@ def histogram_measures(a: np.ndarray, b: np.ndarray, low: float, high: float) ->
     if a.shape != b.shape:
         raise ValueError(f"histograms of {len(a)} and of {len(b)} channels are not compared")
     centres = low + (np.arange(BINS) + 0.5) * (high - low) / BINS
-    how = f"{BINS} bins from {low:g} to {high:g}, all pixels of a side together, mean of channels"
+    how = (
+        f"{BINS} bins from {low:g} to {high:g}, what is beyond in the last, all pixels of a set "
+        "together, mean of channels"
+    )
     # Of scipy's the square is the divergence.
     divergence = np.mean([jensenshannon(p, q) ** 2 for p, q in zip(a, b, strict=True)])
     moved = np.mean(

@@ -14,6 +14,7 @@ from sklearn.metrics.pairwise import polynomial_kernel
 
 from ganatomy.measures import Interval, Measure
 from ganatomy.measures.distribution import frechet_distance, kernel_distance, set_measures
+from ganatomy.measures.feature_similarity import fsim
 from ganatomy.measures.fidelity import fidelity, ssim, uqi
 from ganatomy.measures.histograms import (
     histogram,
@@ -103,6 +104,21 @@ def test_visual_information_is_that_of_sewar(pictures):
     volumes = [np.stack([image, truth], axis=2) for image in (found, truth)]
     assert vif(*volumes, 255).value == pytest.approx((0.499099431339968 + 1) / 2, rel=1e-6)
     assert vif(found[:40], truth[:40], 255) is None
+
+
+def test_feature_similarity_is_that_of_piq(pictures):
+    found, truth = pictures
+    # piq 0.8.0: fsim(found, truth, data_range=255, chromatic=False); it takes the lower of two
+    # middle values as the median, and other frequencies where a side is odd.
+    assert fsim(found, truth, 255).value == pytest.approx(0.8998905326622132, rel=1e-5)
+    assert fsim(found / 255, truth / 255, 1).value == pytest.approx(0.8998905326622132, rel=1e-5)
+    assert fsim(truth, truth, 255).value == pytest.approx(1)
+    # From 384 pixels the shorter side is halved; doubled pixels are then what they were.
+    large = [image[:, :90].repeat(3, 0).repeat(3, 1) for image in pictures]
+    doubled = [image.repeat(2, 0).repeat(2, 1) for image in large]
+    assert fsim(*doubled, 255).value == pytest.approx(fsim(*large, 255).value)
+    assert fsim(found[:20], truth[:20], 255) is None
+    assert fsim(np.zeros((30, 30, 1)), np.zeros((30, 30, 1)), 1) is None
 
 
 def test_global_contrast_by_hand():
