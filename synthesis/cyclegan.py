@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import keras
@@ -182,9 +182,20 @@ class CycleGAN(Translation):
         }
         if self.alike:
             terms["identity"] = lambda: self.identity(batch)
-        there = self.image_terms(played["target"], batch)
-        back = self.image_terms(played["scan"], {"scan": batch["target"], "target": batch["scan"]})
-        return terms | {
+        return terms | self.image_terms_of_both(played, batch)
+
+    def image_terms_of_both(
+        self, made: Mapping[str, Tensor], batch: Batch
+    ) -> dict[str, Callable[[], Tensor]]:
+        """Every image loss by name, the sum over both directions, not yet computed.
+
+        Args:
+            made: what was made, by kind: `target` of the scan and `scan` of the target.
+            batch: what it is compared with.
+        """
+        there = self.image_terms(made["target"], batch)
+        back = self.image_terms(made["scan"], {"scan": batch["target"], "target": batch["scan"]})
+        return {
             name: lambda one=one, other=back[name]: one() + other() for name, one in there.items()
         }
 

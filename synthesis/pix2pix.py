@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
+from ganatomy import losses
 from ganatomy.game import Batch, Critic, Noise, Player, Stage
 from ganatomy.networks import image_generator, patch_critic
 from ganatomy.objectives import check_critic, gradient_penalty, objective, per_sample
@@ -27,6 +28,9 @@ class Pix2Pix(Translation):
     Dropout is the only noise, as published: masks of the U-Net's inner levels come with the batch.
     After training nothing is left out, so that a scan has one translation.
 
+    With `cascade` a second generator sees the scan beside what the first made of it, and so on; all
+    are trained together, and the mean absolute error of each but the last is the term `draft`.
+
     Terms of the generator: `adversarial`, `features` (feature matching) and every image loss, of
     which `l1` has its published weight of 100. Of the discriminator: `adversarial`, halved as
     published, and `penalty`.
@@ -38,6 +42,7 @@ class Pix2Pix(Translation):
         generator_settings: its own settings, e.g. depth and norm of a U-Net, blocks of a ResNet.
         width: its channels at the finest grid; 64 as published.
         dropout: of a U-Net's inner levels.
+        cascade: how many generators, each of which sees what the one before made.
         critic_width: channels of the discriminator's first convolution; 64 as published.
         critic_depth: how often its grid halves: patches of 16, 34, 70, 142, 286 voxels for 1 to 5.
         critic_norm: its normalisation; batch norm over one sample, the published batch, is that of
@@ -51,12 +56,14 @@ class Pix2Pix(Translation):
         ValueError: settings that do not fit the grid or each other.
 
     Reference: Isola et al. 2017, equations 1 to 4 and section 3.3; Wang et al. 2018, equations 3
-    and 4, for scales and features.
+    and 4, for scales and features; Nie et al. 2018, section III-C, for the cascade, whose networks
+    are trained one after the other there.
     """
 
     default_weights: ClassVar[dict[str, Any]] = {
         **Translation.default_weights,
         "generator/l1": 100.0,
+        "generator/draft": 100.0,
         "generator/features": 0.0,
         "discriminator/adversarial": 0.5,
         "discriminator/penalty": 0.0,
@@ -70,6 +77,7 @@ class Pix2Pix(Translation):
         generator_settings: Mapping[str, Any] | None = None,
         width: int = 64,
         dropout: float = 0.5,
+        cascade: int = 1,
         critic_width: int = 64,
         critic_depth: int = 3,
         critic_norm: str | None = "instance",
@@ -86,6 +94,9 @@ class Pix2Pix(Translation):
         self.dropout = dropout if generator == "unet" else 0.0
         if self.dropout:
             self.generator_settings["dropout"] = dropout
+        if cascade < 1:
+            raise ValueError(f"cascade is the number of generators, 1 or more, not {cascade}")
+        self.chain = ("generator", *(f"generator_{n}" for n in range(2, cascade + 1)))
         self.critic_width, self.critic_depth = critic_width, critic_depth
         self.critic_norm, self.scales, self.spectral = critic_norm, scales, spectral
         self.adversary = objective(adversary)
@@ -93,21 +104,28 @@ class Pix2Pix(Translation):
 
     @property
     def noise(self) -> dict[str, Noise]:
-        network: Any = self.networks["generator"]
-        kept = network.inputs[1:]
-        masks = {"kept": Noise("uniform", tuple(kept[0].shape[1:]))} if kept else {}
+        networks: dict[str, Any] = {name: self.networks[name] for name in self.chain}
+        masks = {
+            f"kept_{name}": Noise("uniform", tuple(network.inputs[1].shape[1:]))
+            for name, network in networks.items()
+            if len(network.inputs) > 1
+        }
         return masks | ({"mix": Noise("uniform")} if self._weighed("discriminator/penalty") else {})
 
     def build_networks(self) -> dict[str, keras.Model]:
         both = (*self.shape[:-1], self.shape[-1] + self.target_shape[-1])
-        return {
-            "generator": image_generator(
+        generators = {
+            name: image_generator(
                 self.generator,
-                self.shape,
+                self.shape if name == "generator" else both,
                 self.target_shape[-1],
                 self.width,
+                name=name,
                 **self.generator_settings,
-            ),
+            )
+            for name in self.chain
+        }
+        return generators | {
             "discriminator": patch_critic(
                 both,
                 self.critic_width,
@@ -124,25 +142,27 @@ class Pix2Pix(Translation):
             Stage(
                 "adversarial",
                 Critic("discriminator", self.discriminator_terms),
-                Player("generator", self.generator_terms),
+                Player("generator", self.generator_terms, self.chain),
             )
         ]
 
     # Training ----------------------------------------------------------------------------------
 
-    def play(self, batch: Batch) -> dict[str, Tensor]:
-        network = self.networks["generator"]
-        if "kept" not in batch:
-            return {"generated": network(batch["scan"], training=True)}
-        kept: Tensor = ops.cast(batch["kept"] >= self.dropout, "float32")
-        kept = kept / (1.0 - self.dropout)
-        return {"generated": network([batch["scan"], kept], training=True)}
+    def play(self, batch: Batch) -> dict[str, Any]:
+        made = []
+        for name in self.chain:
+            kept = batch.get(f"kept_{name}")
+            if kept is not None:
+                kept = ops.divide(ops.cast(kept >= self.dropout, "float32"), 1.0 - self.dropout)
+            seen = _beside(batch["scan"], made[-1]) if made else batch["scan"]
+            made.append(_made(self.networks[name], seen, kept, training=True))
+        return {"drafts": made[:-1], "generated": made[-1]}
 
     def judge(self, scan: Tensor, image: Tensor) -> Any:
         """What the discriminator says of an image [B, *size, C'] of a scan."""
         return self.networks["discriminator"](_beside(scan, image), training=True)
 
-    def discriminator_terms(self, batch: Batch, played: dict[str, Tensor]) -> dict[str, Any]:
+    def discriminator_terms(self, batch: Batch, played: dict[str, Any]) -> dict[str, Any]:
         scan, target, generated = batch["scan"], batch["target"], played["generated"]
 
         def realness(pair: Tensor) -> Tensor:
@@ -158,11 +178,15 @@ class Pix2Pix(Translation):
             ),
         }
 
-    def generator_terms(self, batch: Batch, played: dict[str, Tensor]) -> dict[str, Any]:
+    def generator_terms(self, batch: Batch, played: dict[str, Any]) -> dict[str, Any]:
         scan, generated = batch["scan"], played["generated"]
-        judged = self.judge(scan, generated)
+        judged, drafts = self.judge(scan, generated), played["drafts"]
+        early = {
+            "draft": lambda: sum(losses.l1(draft, batch["target"]) for draft in drafts),
+        }
         return {
             "adversarial": fooled(self.adversary, judged),
+            **(early if drafts else {}),
             "features": lambda: feature_matching(self.judge(scan, batch["target"]), judged),
             **self.image_terms(generated, batch),
         }
@@ -170,12 +194,21 @@ class Pix2Pix(Translation):
     # Translation -------------------------------------------------------------------------------
 
     def generate(self, x: Tensor) -> Tensor:
-        network: Any = self.network("generator")
-        if len(network.inputs) == 1:
-            return network(x, training=False)
+        made = None
+        for name in self.chain:
+            seen = x if made is None else _beside(x, made)
+            made = _made(self.network(name), seen, None, training=False)
+        return made
+
+
+def _made(network: Any, x: Tensor, kept: Tensor | None, *, training: bool) -> Tensor:
+    """What a generator makes; where it has dropout and no mask is given, nothing is left out."""
+    if len(network.inputs) == 1:
+        return network(x, training=training)
+    if kept is None:
         sizes: Any = ops.shape(x)
         kept = ops.ones((sizes[0], *network.inputs[1].shape[1:]))
-        return network([x, kept], training=False)
+    return network([x, kept], training=training)
 
 
 def _beside(scan: Tensor, image: Tensor) -> Tensor:

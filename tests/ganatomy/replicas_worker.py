@@ -20,7 +20,15 @@ SAMPLES, BATCH, STEPS, SEED = 22, 8, 12, 5
 # Two levels of the grid, so that a DCGAN's critic has a normalisation; a residual one has with one.
 SIDE = {"dcgan": 16, "residual": 8}
 # What has no choice of network, or another than the residual one by default.
-DCGAN = {"AnoGAN", "GANomaly", "VarianceAutoencoder", "Pix2Pix", "CycleGAN", "UNIT"}
+DCGAN = {
+    "AnoGAN",
+    "GANomaly",
+    "VarianceAutoencoder",
+    "Pix2Pix",
+    "CycleGAN",
+    "MixedCycleGAN",
+    "UNIT",
+}
 SMALL: dict[str, Any] = {"latent": 6, "width": 4}
 AVERAGES = {"generator": 0.9, "encoder": 0.8}
 
@@ -31,6 +39,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         {
             "critic_width": 4,
             "critic_depth": 1,
+            "cascade": 2,
             "averages": {"generator": 0.9},
             "term_weights": {"generator/features": 10.0, "generator/ssim": 1.0},
         },
@@ -56,6 +65,10 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
             "averages": {"shared_encoder": 0.9},
             "term_weights": {"generator/regulation": 1.0},
         },
+    ),
+    "mixed cycle": (
+        "synthesis.mixed_cycle:MixedCycleGAN",
+        {"generator_settings": {"blocks": 1}, "critic_width": 4, "critic_depth": 1, "pool": 12},
     ),
     "pix2pix penalty": (
         "synthesis.pix2pix:Pix2Pix",
@@ -91,6 +104,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
             },
         },
     ),
+    "motion": ("registration.motion:Motion", {"critic_width": 4, "motion_width": 4}),
     "planted density": ("anogan.density:PlantedDensity", {"density": "neighbours", "memory": 8}),
     "density of a critic": (
         "anogan.density:GANDensity",

@@ -37,6 +37,7 @@ ALWAYS = (
     "pix2pix",
     "cyclegan",
     "unit",
+    "mixed cycle",
     "deformable",
     "airnet",
     "anogan clipped",

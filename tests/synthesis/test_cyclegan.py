@@ -10,6 +10,7 @@ from ganatomy.errors import WrongUse
 from ganatomy.training import train
 from synthesis.cyclegan import CycleGAN
 from synthesis.image_pool import ImagePool
+from synthesis.mixed_cycle import MixedCycleGAN
 from tests.feeding import feed
 
 SMALL = {
@@ -157,3 +158,22 @@ def test_what_needs_pairs_or_equal_channels_is_refused_in_a_line():
     made(term_weights={"generator/l1": 0.0, "generator/gradient_consistency": 1.0})
     with pytest.raises(WrongUse, match="a scan of 1 channels with a target of 2"):
         made(target_channels=2, term_weights={"generator/identity": 5.0})
+
+
+def test_pairs_and_unpaired_images_are_learned_from_together(scans):
+    keras.utils.set_random_seed(0)
+    model = MixedCycleGAN((16, 12, 1), **SMALL)
+    data = {name: array[:5] for name, array in scans.items()}
+    data |= {"unpaired_scan": data["target"][:4], "unpaired_target": data["scan"][::-1][:3]}
+    batch = {name: keras.ops.convert_to_tensor(array[:2]) for name, array in data.items()}
+    batch["pool"] = keras.ops.zeros((2, 4))
+    played = model.play(batch)
+    terms = model.generator_terms(batch, played)
+    made = model.translate(data["scan"][:2]), np.asarray(model.generate_back(batch["target"]))
+    gaps = made[0] - data["target"][:2], made[1] - data["scan"][:2]
+    np.testing.assert_allclose(
+        terms["l1"](), sum(np.abs(gap).mean((1, 2, 3)) for gap in gaps), rtol=1e-4
+    )
+    again = np.asarray(model.generate_back(model.generate(batch["unpaired_scan"])))
+    np.testing.assert_allclose(played["scan_again"], again, atol=1e-5)
+    assert float(model.weight("generator/l1")) == 10.0

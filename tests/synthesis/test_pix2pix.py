@@ -45,9 +45,13 @@ def test_it_learns_a_contrast_from_pairs(shape):
 def test_the_terms_are_those_published():
     model = Pix2Pix((16, 12, 1), **SMALL)
     weights = {name: weight for name, weight in model._term_weights.items() if model._weighed(name)}
-    assert weights == {"generator/l1": 100.0, "discriminator/adversarial": 0.5}
-    batch = {**pairs((16, 12)), "kept": np.zeros((4, *model.noise["kept"].shape), "float32")}
-    played = {"generated": batch["target"]}
+    assert weights == {
+        "generator/l1": 100.0,
+        "generator/draft": 100.0,  # of a cascade alone
+        "discriminator/adversarial": 0.5,
+    }
+    batch = pairs((16, 12))
+    played = {"generated": batch["target"], "drafts": []}
     # Of the right image: nothing is left but the adversary, and its features match.
     terms = model.generator_terms(batch, played)
     np.testing.assert_allclose(terms["l1"](), np.zeros(4))
@@ -70,11 +74,30 @@ def test_features_are_matched_as_published():
 def test_dropout_is_drawn_with_the_batch_and_not_after_training():
     model = Pix2Pix((16, 12, 1), **SMALL)
     scan = keras.ops.convert_to_tensor(pairs((16, 12))["scan"])
-    shape = (4, *model.noise["kept"].shape)
+    shape = (4, *model.noise["kept_generator"].shape)
     draws = [keras.ops.full(shape, v, dtype="float32") for v in (0.2, 0.7)]
-    none, all_of = (np.asarray(model.play({"scan": scan, "kept": d})["generated"]) for d in draws)
+    none, all_of = (
+        np.asarray(model.play({"scan": scan, "kept_generator": d})["generated"]) for d in draws
+    )
     assert np.abs(none - all_of).max() > 1e-4
     assert not Pix2Pix((16, 12, 1), **{**SMALL, "dropout": 0.0}).noise
+
+
+def test_a_second_generator_sees_what_the_first_made():
+    keras.utils.set_random_seed(0)
+    data = pairs((16, 12), channels=2)
+    model = Pix2Pix((16, 12, 1), target_channels=2, cascade=2, generator="resnet", **SMALL)
+    played = model.play({name: keras.ops.convert_to_tensor(a) for name, a in data.items()})
+    (draft,) = played["drafts"]
+    first, second = model.networks["generator"], model.networks["generator_2"]
+    np.testing.assert_allclose(draft, first(data["scan"]), atol=1e-5)
+    both = np.concatenate([data["scan"], draft], -1)
+    np.testing.assert_allclose(model.generate(data["scan"]), second(both), atol=1e-5)
+    draft_term = model.generator_terms(data, played)["draft"]()
+    expected = np.abs(np.asarray(draft) - data["target"]).mean((1, 2, 3))
+    np.testing.assert_allclose(draft_term, expected, rtol=1e-5)
+    with pytest.raises(ValueError, match="the number of generators, 1 or more"):
+        Pix2Pix((16, 12, 1), cascade=0, **SMALL)
 
 
 def test_settings_that_contradict_each_other_are_refused():

@@ -24,7 +24,7 @@ def batch_of(model: UNIT, count: int = 2) -> dict:
     }
 
 
-@pytest.mark.parametrize("shape", [(13, 14, 1), (9, 8, 10, 1)], ids=str)
+@pytest.mark.parametrize("shape", [(13, 14, 1), (9, 10, 12, 1)], ids=str)
 def test_a_code_is_of_any_grid_and_both_kinds(shape):
     keras.utils.set_random_seed(0)
     model = UNIT(shape, target_channels=2, **SMALL)
