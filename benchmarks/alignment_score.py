@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -50,9 +51,10 @@ def measured(
     for name, columns in CHOICES.items():
         confidence = Confidence.fit(signs[:, columns], errors > LIMIT)
         said = [confidence.probability(row) for row in others[:, columns]]
+        correlated: Any = spearmanr(said, truth)
         found[name] = {
             "auroc": float(roc_auc_score(truth > LIMIT, said)),
-            "spearman": float(spearmanr(said, truth).statistic),
+            "spearman": float(correlated.statistic),
             "called": float(((np.array(said) > 0.5) == (truth > LIMIT)).mean()),
         }
     return found
