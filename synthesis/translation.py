@@ -42,6 +42,8 @@ class Translation(AdversarialModel):
 
     task: ClassVar[str] = "translate"
     roles: ClassVar[dict[str, str]] = {"scan": "joined", "target": "joined"}
+    # A target that is joined; one of a stream of its own has a grid of its own.
+    grids: ClassVar[dict[str, str]] = {"target": "scan"}
     default_weights: ClassVar[dict[str, Any]] = {f"generator/{name}": 0.0 for name in IMAGE_LOSSES}
 
     def __init__(

@@ -213,6 +213,21 @@ class Translator:
             )
 
     @staticmethod
+    def check_preset(preset: Preset) -> None:
+        """Refuse a preset whose model makes other channels than its targets have.
+
+        Raises:
+            WrongUse: which number to set.
+        """
+        scan, target = (Preprocessing(**preset.preprocessing_of(r)).shape[-1] for r in PAIR)
+        made = preset.hyperparameters.get("target_channels") or scan
+        if target != made:
+            raise WrongUse(
+                f"{preset.name}: targets have {target} channels, and the model makes {made}: "
+                f"--set target_channels={target}"
+            )
+
+    @staticmethod
     def trainable(table: Table) -> Table:
         """All rows may be trained on."""
         return table

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from ganatomy.cache import prepare_table
+from ganatomy.errors import WrongUse
 from ganatomy.registry import Preset, PresetError, preset
 from ganatomy.scans import Preprocessing
 from ganatomy.settings import check_settings
@@ -75,10 +76,11 @@ def test_a_preset_says_what_is_of_one_role_alone():
     ("setting", "message"),
     [
         ("by_role.target.size=[16, 16]", "by_role.target.size is not that of the first role"),
+        ("by_role.target.channels=3", "targets have 3 channels, and the model makes 1: --set"),
         ("by_role.target.margin=0.25", "by_role.target.margin is not that of the first role"),
         ("by_role.target.normalise=window", r"by_role.target: Value error, normalise: window"),
     ],
 )
 def test_settings_that_do_not_fit_the_first_role_are_refused(setting, message):
-    with pytest.raises(PresetError, match=message):
+    with pytest.raises(WrongUse, match=message):
         check_settings(preset("t1-to-t2").set([setting]))
