@@ -11,7 +11,7 @@ from keras import ops
 
 from ganatomy import losses
 from ganatomy.errors import WrongUse
-from ganatomy.game import Batch, Noise
+from ganatomy.game import Batch, Critic, Noise, Player, Stage
 from ganatomy.gradients import descend
 from ganatomy.networks.features import feature_network
 from ganatomy.objectives import check_critic, gradient_penalty, objective
@@ -22,7 +22,7 @@ from registration.pair_critic import pair_critic
 from registration.perturbations import bend
 from registration.regularity import folding_penalty, smoothness
 from registration.transforms import Affine, Transform
-from registration.velocity_network import COARSE, coarse_grid, enlarged, velocity_network
+from registration.velocity_network import COARSE, coarse_grid, enlarged, halved, velocity_network
 
 Tensor = Any
 
@@ -67,6 +67,9 @@ class Deformable(Aligner):
         spacing: mm a voxel along each axis of the samples' grid; 1 where None.
         width: channels of the generator on the coarse grid.
         depth: how often the coarse grid halves; None until its shortest side is 4 to 7.
+        levels: of a pyramid of images, each half the size of the last. A network a level, the
+            coarsest first; each adds to the velocity found so far what is still missing when the
+            moving image is warped by it (Mok & Chung 2020, LapIRN).
         similarities: names of `SIMILARITIES`.
         labels: supervise with labels 1 to so many, which the table then has to have.
         steps: squarings that integrate the velocity; 0 takes it as the displacement itself, which
@@ -104,6 +107,7 @@ class Deformable(Aligner):
         spacing: Sequence[float] | None = None,
         width: int = 16,
         depth: int | None = None,
+        levels: int = 1,
         similarities: Sequence[str] = ("ncc",),
         labels: int = 0,
         steps: int = STEPS,
@@ -131,6 +135,13 @@ class Deformable(Aligner):
         if self._term_weights["generator/perceptual"] != 0.0:
             # Past Keras, which would save and train with it what is no part of this model.
             object.__setattr__(self, "_features", feature_network())
+        grids = [self.grid]
+        for _ in range(levels - 1):
+            grids.append(coarse_grid(grids[-1]))
+        # The finest is called "generator".
+        self._levels = [
+            (f"generator_{i}" if i else "generator", grid) for i, grid in enumerate(grids)
+        ]
         self.assemble()
 
     @property
@@ -145,11 +156,35 @@ class Deformable(Aligner):
 
     def build_networks(self) -> dict[str, keras.Model]:
         return {
-            "generator": velocity_network(self.shape, self.width, self.depth),
+            **{
+                name: velocity_network((*grid, self.shape[-1]), self.width, self.depth, name)
+                for name, grid in self._levels
+            },
             "discriminator": pair_critic(self.shape, self.critic_width, spectral=self.spectral),
         }
 
+    def stages(self) -> list[Stage]:
+        generator = Player("generator", self.generator_terms, tuple(n for n, _ in self._levels))
+        return [
+            Stage("adversarial", Critic("discriminator", self.discriminator_terms), generator)
+        ]
+
     # From a velocity to an image --------------------------------------------------------------
+
+    def velocity(self, fixed: Tensor, moving: Tensor, training: bool = False) -> Tensor:
+        """The velocity that takes one image to the other, [B, *coarse, rank], in coarse voxels."""
+        pyramid = [(fixed, moving)]
+        for _ in self._levels[1:]:
+            pyramid.append(tuple(halved(image) for image in pyramid[-1]))
+        found = None
+        for (name, grid), (f, m) in zip(reversed(self._levels), reversed(pyramid), strict=True):
+            if found is not None:
+                found = enlarged(found, coarse_grid(grid)) * COARSE
+                m = warp(m, enlarged(self.flow(found), grid) * COARSE, value=EMPTY)
+            network = self.networks[name] if training else self.network(name)
+            more = network(joined(f, m), training=training)
+            found = more if found is None else found + more
+        return found
 
     def flow(self, velocity: Tensor) -> Tensor:
         """The displacement on the coarse grid, [B, *coarse, rank], in its voxels."""
@@ -167,7 +202,7 @@ class Deformable(Aligner):
 
     def play(self, batch: Batch) -> dict[str, Tensor]:
         fixed, moving = batch["fixed"], batch["moving"]
-        velocity = self.networks["generator"](joined(fixed, moving), training=True)
+        velocity = self.velocity(fixed, moving, training=True)
         flow = self.flow(velocity)
         return {"flow": flow, "moved": self.warped(moving, flow)}
 
@@ -200,7 +235,7 @@ class Deformable(Aligner):
 
         Reference: Mahapatra et al. 2018, equation 4.
         """
-        back = self.flow(self.networks["generator"](joined(moving, fixed), training=True))
+        back = self.flow(self.velocity(moving, fixed, training=True))
         return losses.l1(moving, self.warped(moved, back))
 
     def missed_labels(self, batch: Batch, flow: Tensor) -> Tensor:
@@ -271,7 +306,7 @@ class Deformable(Aligner):
 
     def examine(self, fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The velocity, [B, *coarse, rank] in coarse voxels, the moved image and the score."""
-        velocity = self.network("generator")(joined(fixed, moving), training=False)
+        velocity = self.velocity(fixed, moving)
         if self.refinement:
             velocity = self.refined(fixed, moving, velocity)
         moved = self.warped(moving, self.flow(velocity))

@@ -57,6 +57,15 @@ def velocity_network(
     return keras.Model(pair, body(x), name=name)
 
 
+def halved(image: Any) -> Any:
+    """An image [B, *grid, c] on its coarse grid: the means of 2 voxels an axis."""
+    sides = image.shape[1:-1]
+    odd = [side % COARSE for side in sides]
+    if any(odd):
+        image = ops.pad(image, [(0, 0), *((0, n) for n in odd), (0, 0)], mode="symmetric")
+    return ops.average_pool(image, COARSE, COARSE)
+
+
 def enlarged(field: Any, grid: tuple[int, ...]) -> Any:
     """Numbers on the coarse grid, on the image's: linear between voxels, as at the edge outside.
 
