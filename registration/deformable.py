@@ -77,6 +77,8 @@ class Deformable(Aligner):
         adversary: the adversarial objective, a name of `ganatomy.objectives.objective`.
         critic_width: channels of the discriminator's first block.
         spectral: divide the discriminator's kernels by their largest singular values.
+        shift: mm; while training the moving scan is first displaced by up to so much along each
+            axis, by whole voxels, so that crops that lie far apart are not only those met by chance.
         refinement: steps of descent on a pair's own velocity after the network, on similarity and
             regularity alone.
         refinement_rate: how far such a step goes, coarse voxels.
@@ -114,6 +116,7 @@ class Deformable(Aligner):
         adversary: str = "least_squares",
         critic_width: int = 8,
         spectral: bool = True,
+        shift: float = 0.0,
         refinement: int = 0,
         refinement_rate: float = 0.1,
         **game: Any,
@@ -131,6 +134,7 @@ class Deformable(Aligner):
         self.similarities, self.labels, self.steps = tuple(similarities), labels, steps
         self.adversary = objective(adversary)
         self.critic_width, self.spectral = critic_width, spectral
+        self.shift = shift
         self.refinement, self.refinement_rate = refinement, refinement_rate
         if self._term_weights["generator/perceptual"] != 0.0:
             # Past Keras, which would save and train with it what is no part of this model.
@@ -152,6 +156,7 @@ class Deformable(Aligner):
             "far": Noise("normal", bends),
             "grain": Noise("normal", self.shape),
             "copy": Noise("uniform", (5,)),
+            **({"shift": Noise("uniform", (len(self.grid),))} if self.shift else {}),
         }
 
     def build_networks(self) -> dict[str, keras.Model]:
@@ -201,13 +206,23 @@ class Deformable(Aligner):
     # Training ---------------------------------------------------------------------------------
 
     def play(self, batch: Batch) -> dict[str, Tensor]:
-        fixed, moving = batch["fixed"], batch["moving"]
+        fixed, moving = batch["fixed"], self.shifted(batch["moving"], batch)
         velocity = self.velocity(fixed, moving, training=True)
         flow = self.flow(velocity)
-        return {"flow": flow, "moved": self.warped(moving, flow)}
+        return {"flow": flow, "moving": moving, "moved": self.warped(moving, flow)}
+
+    def shifted(self, image: Tensor, batch: Batch, value: float = EMPTY) -> Tensor:
+        """A moving image [B, *grid, c] displaced by whole voxels, as `shift` says."""
+        if not self.shift:
+            return image
+        reach = np.array([self.shift / step for step in self.spacing], np.float32)
+        voxels: Any = ops.round(reach * (2 * batch["shift"] - 1))
+        voxels = ops.reshape(voxels, (-1, *[1] * len(self.grid), len(self.grid)))
+        field = ops.broadcast_to(voxels, (ops.shape(image)[0], *self.grid, len(self.grid)))
+        return warp(image, field, interpolation="nearest", value=value)
 
     def generator_terms(self, batch: Batch, played: dict[str, Tensor]) -> dict[str, Any]:
-        fixed, moving, moved = batch["fixed"], batch["moving"], played["moved"]
+        fixed, moving, moved = batch["fixed"], played["moving"], played["moved"]
         judge = self.networks["discriminator"]
         terms: dict[str, Any] = self.content_terms(fixed, moved, played["flow"])
         terms["adversarial"] = lambda: self.adversary.generator(
@@ -262,7 +277,7 @@ class Deformable(Aligner):
         if not {"fixed_labels", "moving_labels"} <= set(batch):
             why = f"labels is {self.labels}" if self.labels else "vessels are weighed"
             raise WrongUse(f"{why}: give --data the roles fixed_labels and moving_labels")
-        return batch["fixed_labels"], batch["moving_labels"]
+        return batch["fixed_labels"], self.shifted(batch["moving_labels"], batch, value=0.0)
 
     def _one_hot(self, labels: Tensor) -> Tensor:
         numbers = np.arange(1, self.labels + 1, dtype=np.float32)
