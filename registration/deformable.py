@@ -78,7 +78,7 @@ class Deformable(Aligner):
         critic_width: channels of the discriminator's first block.
         spectral: divide the discriminator's kernels by their largest singular values.
         shift: mm; while training the moving scan is first displaced by up to so much along each
-            axis, by whole voxels, so that crops that lie far apart are not only those met by chance.
+            axis, by whole voxels: crops that lie far apart are then no rare chance.
         refinement: steps of descent on a pair's own velocity after the network, on similarity and
             regularity alone.
         refinement_rate: how far such a step goes, coarse voxels.
@@ -170,9 +170,7 @@ class Deformable(Aligner):
 
     def stages(self) -> list[Stage]:
         generator = Player("generator", self.generator_terms, tuple(n for n, _ in self._levels))
-        return [
-            Stage("adversarial", Critic("discriminator", self.discriminator_terms), generator)
-        ]
+        return [Stage("adversarial", Critic("discriminator", self.discriminator_terms), generator)]
 
     # From a velocity to an image --------------------------------------------------------------
 

@@ -45,6 +45,39 @@ def bumpy(model: Deformable, size: float = 1.0) -> np.ndarray:
     return (size * smooth / np.abs(smooth).max()).astype("float32")
 
 
+def test_a_pyramid_adds_what_each_level_still_finds():
+    model, one = made(3, levels=2), made(3)
+    assert set(model.networks) == {"generator", "generator_1", "discriminator"}
+    one.networks["generator"].set_weights(model.networks["generator"].get_weights())
+    batch = batch_of(model)
+    coarse = model.networks["generator_1"].get_layer("flow").get_layer("output")
+    coarse.kernel.assign(0 * coarse.kernel)
+    same = model.velocity(batch["fixed"], batch["moving"])
+    expected = one.velocity(batch["fixed"], batch["moving"])
+    np.testing.assert_allclose(same, expected, atol=1e-5)
+    # A voxel of the coarse level's velocity is two of the finest's.
+    fine = model.networks["generator"].get_layer("flow").get_layer("output")
+    fine.kernel.assign(0 * fine.kernel)
+    coarse.bias.assign([0.5, 0.0, 0.0])
+    found = np.asarray(model.velocity(batch["fixed"], batch["moving"]))
+    np.testing.assert_allclose(found[..., 0], 1.0, atol=1e-6)
+    np.testing.assert_allclose(found[..., 1:], 0.0, atol=1e-6)
+
+
+def test_a_shift_moves_scan_and_labels_by_the_same_whole_voxels():
+    model = made(3, shift=2.0, labels=2)
+    batch = batch_of(model, labels=2)
+    batch["shift"] = np.array([[1.0, 0.5, 0.0], [0.5, 0.5, 0.8]], "float32")
+    image = np.asarray(model.shifted(batch["moving"], batch))
+    labels = np.asarray(model._labels(batch)[1])
+    np.testing.assert_array_equal(image[0, :-2, :, 2:], batch["moving"][0, 2:, :, :-2])
+    np.testing.assert_array_equal(labels[0, :-2, :, 2:], batch["moving_labels"][0, 2:, :, :-2])
+    np.testing.assert_array_equal(labels[1, ..., :-1, :], batch["moving_labels"][1, ..., 1:, :])
+    assert (image[0, -2:] == -1).all()
+    assert (labels[0, -2:] == 0).all()
+    assert "shift" not in made(3).noise
+
+
 @pytest.mark.parametrize("rank", [2, 3])
 def test_a_step_trains_both_players(rank):
     model = made(rank, labels=2, term_weights={"generator/cycle": 0.1})
@@ -209,7 +242,8 @@ def test_the_perceptual_term_sees_volumes_and_trains_nothing_else():
     assert len(model.variables) == len(small.variables)
     assert "_features" not in vars(plain)
     batch = batch_of(model)
-    played = {"flow": np.zeros((2, 8, 8, 4, 3), "float32"), "moved": batch["moving"]}
+    flow = np.zeros((2, 8, 8, 4, 3), "float32")
+    played = {"flow": flow, "moving": batch["moving"], "moved": batch["moving"]}
     value = np.asarray(model.generator_terms(batch, played)["perceptual"]())
     assert value.shape == (2,)
     assert (value > 0).all()
