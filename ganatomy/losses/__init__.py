@@ -21,6 +21,7 @@ from ganatomy.losses.perception import perceptual
 from ganatomy.losses.pointwise import charbonnier, l1, l2
 from ganatomy.losses.ridges import steerable
 from ganatomy.losses.self_similarity import mind
+from ganatomy.losses.sharpness import sharpness
 from ganatomy.losses.slopes import gradient_difference, total_variation
 from ganatomy.losses.structure import ssim
 from ganatomy.losses.style import style_content
@@ -46,6 +47,7 @@ __all__ = [
     "regulation",
     "saliency",
     "shape",
+    "sharpness",
     "ssim",
     "steerable",
     "style_content",
