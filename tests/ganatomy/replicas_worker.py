@@ -52,7 +52,11 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
             "critic_depth": 1,
             "pool": 12,
             "term_weights": {"generator/regulation": 1.0},
-            "optimizers": {"generator": {"learning_rate": [[0, 2e-4], [6, 2e-4], [12, 0.0]]}},
+            # Adam would divide gradients that are rounding alone by their own size.
+            "optimizers": {
+                "generator": {"kind": "sgd", "learning_rate": [[0, 0.01], [6, 0.01], [12, 0.0]]},
+                "discriminator": {"kind": "sgd", "learning_rate": 0.01},
+            },
         },
     ),
     "unit": (
@@ -68,7 +72,16 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "mixed cycle": (
         "synthesis.mixed_cycle:MixedCycleGAN",
-        {"generator_settings": {"blocks": 1}, "critic_width": 4, "critic_depth": 1, "pool": 12},
+        {
+            "generator_settings": {"blocks": 1},
+            "critic_width": 4,
+            "critic_depth": 1,
+            "pool": 12,
+            "optimizers": {
+                name: {"kind": "sgd", "learning_rate": 0.01}
+                for name in ("generator", "discriminator")
+            },
+        },
     ),
     "pix2pix penalty": (
         "synthesis.pix2pix:Pix2Pix",
