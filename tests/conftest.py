@@ -125,6 +125,16 @@ def quick_model(tmp_path_factory, pictures: Pictures) -> Path:
 
 
 @pytest.fixture
+def eager() -> Iterator[None]:
+    """Steps run as they are written: of few, compiling takes longer than all."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
 def config_of() -> Callable[[Path], dict]:
     """config.json of a model folder."""
     return lambda folder: json.loads((folder / "config.json").read_text())

@@ -9,6 +9,7 @@ import csv
 import os
 import shutil
 import sys
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from click.testing import CliRunner
 from PIL import Image
 from pyarrow import RecordBatch
 
-from ganatomy.archive import SCORES, read_scores
+from ganatomy.archive import SCORES, read_scores, spark_session
 from ganatomy.archived import ArchivedAnswers, contents
 from ganatomy.cli import cli
 
@@ -120,9 +121,15 @@ needs_spark = pytest.mark.skipif(
 
 @needs_spark
 def test_spark_scores_as_one_process_and_goes_on(
-    quick_model, archive, tmp_path, monkeypatch, draw_chest
+    quick_model, archive, tmp_path, monkeypatch, draw_chest, request
 ):
     monkeypatch.setenv("SPARK_MASTER", "local[1]")
+    # In half a minute Java would spend more on compiling than compiled code gives back.
+    monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+    # Two runs in one session, whose workers load TensorFlow once; the last starts its own.
+    session = ExitStack()
+    request.addfinalizer(session.close)
+    session.enter_context(spark_session())
     scans, out = tmp_path / "scans", tmp_path / "out"
     shutil.copytree(archive, scans, symlinks=True)
     command = ["score", quick_model, scans, "--out", out, "--engine", "spark"]
@@ -169,6 +176,7 @@ def test_spark_scores_as_one_process_and_goes_on(
     assert set(pd.read_parquet(newest)["scan"]) == BROKEN | {"new.png"}
 
     # Another file of the name of one that is done is not given its score.
+    session.close()
     Image.fromarray(draw_chest(62)).save(scans / "0.png")
     refused = run(*command)
     assert refused.exit_code == 2

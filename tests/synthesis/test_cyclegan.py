@@ -105,7 +105,7 @@ def test_the_terms_are_those_published(scans):
     assert np.asarray(terms["identity"]()).shape == (2,)
 
 
-def test_both_generators_share_an_optimizer_and_both_critics(scans):
+def test_both_generators_share_an_optimizer_and_both_critics(scans, eager):
     model = made()
     assert set(model.optimizers) == {"generator", "discriminator"}
     before = {name: network.get_weights() for name, network in model.networks.items()}
@@ -115,7 +115,7 @@ def test_both_generators_share_an_optimizer_and_both_critics(scans):
         assert any(not np.array_equal(a, b) for a, b in zip(before[name], after, strict=True)), name
 
 
-def test_a_resumed_run_equals_an_unbroken_one(tmp_path, scans):
+def test_a_resumed_run_equals_an_unbroken_one(tmp_path, scans, eager):
     def run(model, steps):
         train(model, feed(model, 2, **scans), {"adversarial": steps}, every=1)
         return model

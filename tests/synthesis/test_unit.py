@@ -25,7 +25,7 @@ def batch_of(model: UNIT, count: int = 2) -> dict:
 
 
 @pytest.mark.parametrize("shape", [(13, 14, 1), (9, 10, 12, 1)], ids=str)
-def test_a_code_is_of_any_grid_and_both_kinds(shape):
+def test_a_code_is_of_any_grid_and_both_kinds(shape, eager):
     keras.utils.set_random_seed(0)
     model = UNIT(shape, target_channels=2, **SMALL)
     batch = batch_of(model)
