@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from registration.known_transforms import (
     shown_points,
 )
 from registration.registration import LIMIT
-from registration.transforms import moved
+from registration.transforms import Transform, moved
 
 if TYPE_CHECKING:
     from registration.registrar import Registrar
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 PLACED = 60  # pairs that are placed wrongly by a known distance; only their signs are looked at
 SCANS = 12  # or pairs of scans that all of these are made of, spread over those held out
 FOUND = 20  # pairs that are registered
-TIME = 60.0  # seconds after which no more pairs are registered
+TIME = 60.0  # seconds after which no more pairs are registered, nor more looked for
 # Of a refined model every second begins astray, or there were nothing to know a failure by.
 ASTRAY = 2
 LOST = 2.0  # how much further than a known transform what goes astray is
@@ -46,11 +47,16 @@ def calibrate(
     """Set `confidence_` of a registrar from pairs whose transform is known.
 
     A held-out scan is displaced by up to 15° and 20 mm beside where it was, or beside the scan of
-    the same patient where the table pairs them. `PLACED` such pairs are laid on each other 0 to 20
-    mm off. `FOUND` are registered, bent instead where the model bends, as many as `TIME` allows;
-    it is said where that was too short. Where the model's transforms are refined, every second
-    of these is refined from a wrong place, from which most climb to a false optimum. Without
-    held-out scans nothing is calibrated.
+    the same patient where the table pairs them. Where the model pairs any scan with any other,
+    pairs are of different subjects instead, who look less alike than one scan and itself however
+    well they are aligned. Nobody knows their transform: what the model itself finds stands for it,
+    so that an error is the distance from there, and what it got wrong there counts as right.
+
+    `PLACED` such pairs are laid on each other 0 to 20 mm off. `FOUND` are registered, bent instead
+    where the model bends, as many as `TIME` allows; it is said where that was too short. Where the
+    model's transforms are refined, every second of these is refined from a wrong place, from which
+    most climb to a false optimum. Without held-out scans nothing is calibrated; where they make no
+    pair, being of one subject where two are asked for, it is said.
 
     Args:
         registrar: of a model that was just trained.
@@ -59,8 +65,10 @@ def calibrate(
         progress: called with (pairs done, pairs in all).
     """
     rows, errors = [], []
-    pairs = scan_pairs(registrar, holdout)
-    placed = [Placed(registrar, *pair) for pair in pairs]
+    pairs = known_pairs(registrar, holdout)
+    if not pairs and len(holdout):
+        print("not calibrated: the scans held out make no pair", file=sys.stderr)
+    placed = [Placed(registrar, pair) for pair in pairs]
     total = PLACED + FOUND if pairs else 0
     until = float("inf")
     for number in range(total):
@@ -76,7 +84,7 @@ def calibrate(
             if number < PLACED:
                 signs, error = placed[place].case(seed, number)
             else:
-                signs, error = found_case(registrar, *pairs[place], seed, number)
+                signs, error = found_case(registrar, pairs[place], seed, number)
         except ScanError:  # of scans that were good it has lost sight
             continue
         row = [signs[name] for name in SIGNS]
@@ -90,6 +98,25 @@ def calibrate(
         vars(registrar)["confidence_"] = Confidence.fit(np.array(rows), failed)
 
 
+class Known(NamedTuple):
+    """Two scans and where one lies on the other.
+
+    Attributes:
+        fixed: a scan.
+        moving: another, or the same.
+        transform: of fixed points to moving points; None where they lie on each other as their
+            headers say.
+    """
+
+    fixed: Scan
+    moving: Scan
+    transform: Transform | None = None
+
+    def goals(self, points: np.ndarray) -> np.ndarray:
+        """Where points of the fixed scan belong in the moving scan, mm."""
+        return points if self.transform is None else self.transform.map(points)
+
+
 class Placed:
     """A pair that is laid on each other wrongly, again and again, on the model's own grid.
 
@@ -97,63 +124,98 @@ class Placed:
 
     Args:
         registrar: whose critic judges.
-        fixed: a scan.
-        moving: a scan that lies on it as the headers say.
+        known: the pair.
     """
 
-    def __init__(self, registrar: Registrar, fixed: Scan, moving: Scan):
-        self.model, self.fixed, self.moving = registrar.artifact_.model, fixed, moving
-        self.pair, self.points = registrar.sampled(fixed, moving), shown_points(fixed)
+    def __init__(self, registrar: Registrar, known: Known):
+        self.model, self.known = registrar.artifact_.model, known
+        self.pair, self.points = registrar.sampled(*known[:2]), shown_points(known.fixed)
 
     def case(self, seed: int, number: int) -> tuple[dict[str, float], float]:
-        """The signs of the pair once displaced and laid down wrongly, and by how many mm it is.
+        """The signs of the pair laid down wrongly, and by how many mm it is.
+
+        Scans that lie on each other are displaced first, or the moved one would be as sharp as the
+        fixed one only at the right place.
 
         Args:
             seed: of the displacement.
             number: of the displacement.
         """
-        known, pair = rigid(self.moving, seed, number), self.pair
+        off = away(self.known.fixed, self.points, seed + 1, number)
+        if self.known.transform is not None:
+            there = off.then(self.known.transform)
+            error = error_of(there, self.points, self.known.goals(self.points))
+            return signs_of(self.model, self.pair, there), error
+        motion, pair = rigid(self.known.moving, seed, number), self.pair
         sample = moved(
-            *(pair.moving[0], pair.moving_grid, known, pair.moving.shape[1:-1], pair.moving_grid),
+            *(pair.moving[0], pair.moving_grid, motion, pair.moving.shape[1:-1], pair.moving_grid),
             interpolation="cubic",
             value=DARK,
         )
         sample = np.clip(sample, pair.moving.min(), pair.moving.max())
-        off = away(self.fixed, self.points, seed + 1, number).then(known.inverse())
-        signs = signs_of(self.model, pair._replace(moving=sample[None]), off)
-        return signs, error_of(off, self.points, known.points(self.points))
+        there = off.then(motion.inverse())
+        signs = signs_of(self.model, pair._replace(moving=sample[None]), there)
+        return signs, error_of(there, self.points, motion.points(self.points))
 
 
 def found_case(
-    registrar: Registrar, fixed: Scan, moving: Scan, seed: int, number: int
+    registrar: Registrar, known: Known, seed: int, number: int
 ) -> tuple[dict[str, float], float]:
     """The signs and the error, in mm, of one registration whose transform is known.
 
     Args:
         registrar: that aligns.
-        fixed: a scan.
-        moving: a scan that lies on it as the headers say.
+        known: a pair, whose moving scan is displaced first.
         seed: of the displacement.
         number: of the displacement.
     """
-    known = drawn("smooth" if registrar.bends else "rigid", moving, seed, number)
+    fixed, moving = known[:2]
+    motion = drawn("smooth" if registrar.bends else "rigid", moving, seed, number)
     points = shown_points(fixed, seed=number)
     astray = None
     if registrar.settings_.refine != "none" and number % ASTRAY == ASTRAY - 1:
         astray = rigid(fixed, seed + 1, number, LOST)
-    found = registrar.align(fixed, displaced(moving, known), astray=astray)
-    return found.signs, error_of(found.transform, points, known.points(points))
+    found = registrar.align(fixed, displaced(moving, motion), astray=astray)
+    return found.signs, error_of(found.transform, points, motion.points(known.goals(points)))
 
 
-def scan_pairs(registrar: Registrar, holdout: Table) -> list[tuple[Scan, Scan]]:
-    """Scans that lie on each other: a patient's two, or twice one."""
+def known_pairs(registrar: Registrar, holdout: Table) -> list[Known]:
+    """Held-out pairs that lie on each other, or of two subjects with what the model finds.
+
+    Args:
+        registrar: whose model says in `roles` which of the two are asked for.
+        holdout: scans it was not trained on.
+    """
     joined = registrar.artifact_.model.roles.get("moving") == "joined"
     paths, found = holdout.paths.get("fixed", []), []
+    until = time.monotonic() + TIME
     for place in range(0, len(paths), -(-len(paths) // SCANS) or 1):
+        if found and time.monotonic() > until:
+            break
+        other = holdout.paths["moving"][place] if joined else another(holdout, place)
+        if other is None:
+            continue
         try:
-            fixed = registrar.read(paths[place])
-            moving = registrar.read(holdout.paths["moving"][place]) if joined else fixed
+            pair = Known(registrar.read(paths[place]), registrar.read(other))
+            if not joined:
+                pair = pair._replace(transform=registrar.align(*pair[:2]).transform)
         except ScanError:  # said where all scans are prepared
             continue
-        found.append((fixed, moving))
+        found.append(pair)
     return found
+
+
+def another(table: Table, row: int) -> Path | None:
+    """The next moving scan that is of another subject than a row's fixed scan, if there is one.
+
+    Args:
+        table: whose moving scans belong to no row.
+        row: of the fixed scan.
+    """
+    path, own = table.paths["fixed"][row], table.whose[row]
+    paths, whose = table.paths["moving"], table.independent["moving"]
+    for step in range(len(paths)):
+        place = (row + 1 + step) % len(paths)
+        if whose[place] != own and paths[place] != path:
+            return paths[place]
+    return None

@@ -145,6 +145,16 @@ def grid_points(shape: tuple[int, ...], grid: np.ndarray) -> np.ndarray:
     return indices @ grid[:rank, :rank].T + grid[:rank, rank]
 
 
+def sheared(grid: np.ndarray) -> bool:
+    """Whether a grid's axes are not at right angles, by more than a header rounds.
+
+    Args:
+        grid: homogeneous, voxel to mm.
+    """
+    axes = grid[:-1, :-1] / np.linalg.norm(grid[:-1, :-1], axis=0)
+    return float(np.abs(axes.T @ axes - np.eye(len(axes))).max()) > SHEAR
+
+
 def straight(field: np.ndarray, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The same field on a grid whose axes are at right angles, which files of images ask for.
 
@@ -159,11 +169,10 @@ def straight(field: np.ndarray, grid: np.ndarray) -> tuple[np.ndarray, np.ndarra
         ValueError: a grid that is truly sheared.
     """
     rank, shape = len(grid) - 1, np.array(field.shape[:-1])
-    spacing = np.linalg.norm(grid[:rank, :rank], axis=0)
-    cosines = grid[:rank, :rank] / spacing
-    if np.abs(cosines.T @ cosines - np.eye(rank)).max() > SHEAR:
+    if sheared(grid):
         raise ValueError("the field's grid is sheared; expected axes at right angles")
-    left, _, right = np.linalg.svd(cosines)
+    spacing = np.linalg.norm(grid[:rank, :rank], axis=0)
+    left, _, right = np.linalg.svd(grid[:rank, :rank] / spacing)
     made = np.eye(rank + 1)
     made[:rank, :rank] = (left @ right) * spacing
     middle = (shape - 1) / 2  # stays where it is

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from ganatomy import artifacts
 from ganatomy.artifacts import Artifact
 from ganatomy.errors import WrongUse
+from ganatomy.image_models import ImageModel, image_model, translated
 from ganatomy.progress import counter
 from ganatomy.scans import Preprocessing, Scan, ScanError, read_scan
 from ganatomy.scans.placed import on_grid
@@ -23,6 +24,7 @@ from registration.confidence import Confidence
 from registration.evidence import Sampled, signs_of
 from registration.landmarks import read_points
 from registration.mirror import looks_mirrored
+from registration.mono_modal import check_translation
 from registration.pair import check_scan, remarks_on
 from registration.refining import Reach, Refinement, refined
 from registration.registration import Registration, grid_of
@@ -41,11 +43,14 @@ class Settings(BaseModel):
     Attributes:
         refine: whether a rigid or affine transform is climbed further by the scans' mutual
             information: 'near' from a few mm off, 'far' from up to 15° and 20 mm.
+        translate: the name of a translation model that makes the fixed scans' modality of moving
+            scans, which are aligned by what it makes; see `registration.mono_modal`.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     refine: Reach = "none"
+    translate: str | None = None
 
 
 class Registrar:
@@ -86,6 +91,11 @@ class Registrar:
     def confidence_(self) -> Confidence | None:
         state = self.artifact_.room("confidence")
         return Confidence.from_state(state) if state else None
+
+    @cached_property
+    def translation_(self) -> ImageModel | None:
+        name = self.settings_.translate
+        return None if name is None else image_model(name)
 
     @property
     def bends(self) -> bool:
@@ -155,14 +165,15 @@ class Registrar:
     ) -> tuple[Registration, Sampled]:
         self.check_pair(fixed, moving)
         began = time.perf_counter()
-        model, pair = self.artifact_.model, self.sampled(fixed, moving)
+        seen = self.seen(moving)
+        model, pair = self.artifact_.model, self._sampled(fixed, seen)
         alignment = model.align(pair.fixed, pair.moving)
         transform = model.transform(alignment, 0, pair.fixed_grid, pair.moving_grid)
         done = None
         if self.settings_.refine != "none":
             if astray is not None and isinstance(transform, Affine):
                 transform = Affine(transform.matrix @ astray.matrix)
-            transform, done = self._refined(fixed, moving, transform, lost=astray is not None)
+            transform, done = self._refined(fixed, seen, transform, lost=astray is not None)
         found = Registration(fixed, moving, transform, np.nan, refinement=done)
         found.network_score = float(alignment.score[0])
         if not found.inside.any():
@@ -175,8 +186,15 @@ class Registrar:
             found.failure = self.confidence_.probability([*found.signs.values()])
         return found, pair
 
+    def seen(self, moving: Scan) -> Scan:
+        """What a moving scan is aligned by: itself, or what `settings_.translate` makes of it."""
+        return moving if self.translation_ is None else translated(self.translation_, moving)
+
     def sampled(self, fixed: Scan, moving: Scan) -> Sampled:
         """A pair as the model sees it."""
+        return self._sampled(fixed, self.seen(moving))
+
+    def _sampled(self, fixed: Scan, moving: Scan) -> Sampled:
         seen = moving
         if self.artifact_.model.grids.get("moving") == "fixed":
             seen = on_grid(moving, fixed)
@@ -201,7 +219,7 @@ class Registrar:
 
     def refine(self, fixed: Scan, moving: Scan) -> Affine:
         """What the refinement finds without a network, from where the headers have the scans."""
-        return self._refined(fixed, moving, Affine.identity(fixed.rank))[0]
+        return self._refined(fixed, self.seen(moving), Affine.identity(fixed.rank))[0]
 
     def sample(self, source: Source, count: int, seed: int = 0) -> Iterator[Registration]:
         """Motions that a scan might make, each as the registration of the moved scan onto it.
@@ -223,7 +241,7 @@ class Registrar:
                 f"{self.artifact_.preset.name} makes no motions; hippocampus-motion does"
             )
         self.check_pair(scan, scan)
-        pair = self.sampled(scan, scan)
+        pair = self._sampled(scan, scan)
         found = Alignment(model.motions(pair.fixed, count, seed), pair.moving, np.zeros(count))
         return (
             Registration(scan, scan, model.transform(found, n, *pair[2:]), np.nan)
@@ -279,12 +297,14 @@ class Registrar:
             WrongUse: the preprocessing cuts a scan into tiles or moves it, or what the model finds
                 bends and is to be refined.
         """
-        refine = Settings.model_validate(settings).refine
+        own = Settings.model_validate(settings)
         if preprocessing is not None and (preprocessing.overlap or preprocessing.align):
             raise WrongUse("preprocessing: overlap and align are not for registration")
-        if refine != "none" and getattr(model, "bends", False):
+        if own.translate is not None and preprocessing is not None:
+            check_translation(own.translate, preprocessing)
+        if own.refine != "none" and getattr(model, "bends", False):
             raise WrongUse(
-                f"postprocessing.refine: {refine} is for rigid and affine models, and this one "
+                f"postprocessing.refine: {own.refine} is for rigid and affine models, and this one "
                 "bends: --set refine=none"
             )
 
@@ -371,6 +391,7 @@ class Registrar:
             artifact.facts["confidence"] = {
                 "n": self.confidence_.n,
                 "failures": self.confidence_.failures,
+                "between_subjects": artifact.model.roles.get("moving") != "joined",
             }
         artifact.arrays = {
             f"{room}/{name}": array for room, own in rooms.items() for name, array in own.items()

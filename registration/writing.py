@@ -12,11 +12,13 @@ import numpy as np
 
 from ganatomy.artifacts import write_whole
 from ganatomy.scans import Scan, ScanError
+from registration.conventions import sheared
 from registration.landmarks import write_points
 from registration.pictures import write_pictures
-from registration.registration import LIMIT, Registration
+from registration.registration import LIMIT, Registration, grid_of
 from registration.storing import stored
 from registration.transform_files import write_transform
+from registration.transforms import Affine
 
 SUMMARY, ROW, PICTURES = "registration.json", "registration.csv", "registration.npz"
 # Of summary and row alike: what is one number, text or yes and no.
@@ -47,8 +49,13 @@ def write_registration(
         What the summary holds.
 
     Raises:
+        ScanError: the transform bends on a sheared grid, which no file of a displacement field
+            can tell; nothing is written.
         ScanError, WrongUse, OSError: something cannot be written.
     """
+    if not isinstance(found.transform, Affine) and sheared(grid_of(found.fixed)):
+        problem = "has a sheared grid, on which no displacement field can be written"
+        raise ScanError(found.fixed.path, problem, "axes at right angles: resample it first")
     settings = {"model": model, "version": version("ganatomy")}
     remarks = list(found.remarks)
     files = _write_moved(found, folder, settings, remarks)
@@ -125,8 +132,6 @@ def _displacements(found: Registration) -> np.ndarray:
 
 def _some_points(found: Registration) -> np.ndarray:
     """Spread evenly over the fixed scan, [n, rank], mm."""
-    from registration.registration import grid_of
-
     shape, grid = found.fixed.shape, grid_of(found.fixed)
     axes = [np.unique(np.linspace(0, n - 1, min(n, 24)).round()) for n in shape]
     index = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(shape))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+from pathlib import Path
+
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
+from sklearn.metrics import roc_auc_score
 
 from ganatomy.scans import Scan
 from ganatomy.tables import Table
-from registration.calibrating import Placed, calibrate, found_case
+from registration.calibrating import Known, Placed, another, calibrate, found_case
 from registration.confidence import Confidence
 from registration.evidence import SIGNS, Sampled, signs_of
 from registration.known_transforms import (
@@ -21,7 +26,7 @@ from registration.known_transforms import (
 )
 from registration.registrar import Registrar
 from registration.transforms import Affine
-from tests.registration.aligners import artifact
+from tests.registration.aligners import ByMass, artifact
 from tests.registration.placing import place, points_of, turn
 
 
@@ -30,6 +35,12 @@ def few(monkeypatch) -> None:
     """Calibration on what a test has time for."""
     monkeypatch.setattr("registration.calibrating.PLACED", 24)
     monkeypatch.setattr("registration.calibrating.FOUND", 6)
+
+
+@pytest.fixture
+def joined(monkeypatch) -> None:
+    """Pairs are of one patient, and lie on each other as their headers say."""
+    monkeypatch.setattr(ByMass, "roles", {"fixed": "joined", "moving": "joined"})
 
 
 @pytest.fixture
@@ -130,7 +141,7 @@ def test_an_error_is_a_distance_in_mm(scan):
     assert error_of(Affine(step), points, lost) == pytest.approx(5.0)
 
 
-def test_a_registrar_is_calibrated_on_what_was_held_out(scan, tmp_path, few):
+def test_a_registrar_is_calibrated_on_what_was_held_out(scan, tmp_path, few, joined):
     import nibabel
 
     path = tmp_path / "a.nii.gz"
@@ -145,21 +156,23 @@ def test_a_registrar_is_calibrated_on_what_was_held_out(scan, tmp_path, few):
     found = registrar.register(scan, scan)
     assert found.failure < 0.5
     assert found.failed is False
-    placed = Placed(registrar, scan, scan)
-    for signs, error in (placed.case(7, 0), found_case(registrar, scan, scan, 7, 0)):
+    known = Known(scan, scan)
+    for signs, error in (
+        Placed(registrar, known).case(7, 0),
+        found_case(registrar, known, 7, 0),
+    ):
         assert tuple(signs) == SIGNS
         assert np.isfinite([*signs.values(), error]).all()
 
 
-def test_failures_are_told_on_transforms_that_were_not_calibrated_on(scan, tmp_path, few):
+def test_failures_are_told_on_transforms_that_were_not_calibrated_on(scan, tmp_path, few, joined):
     import nibabel
-    from sklearn.metrics import roc_auc_score
 
     path = tmp_path / "a.nii.gz"
     nibabel.Nifti1Image(scan.pixels[..., 0], scan.affine).to_filename(path)
     registrar = Registrar(artifact())
     calibrate(registrar, Table({"fixed": [path], "moving": [path]}, ["a"]))
-    placed = Placed(registrar, scan, scan)
+    placed = Placed(registrar, Known(scan, scan))
     cases = [placed.case(11, number) for number in range(30)]
     errors = np.array([error for _, error in cases])
     assert 0 <= errors.min() < 5 < errors.max() <= 20.5
@@ -168,7 +181,7 @@ def test_failures_are_told_on_transforms_that_were_not_calibrated_on(scan, tmp_p
 
 
 def test_registrations_to_calibrate_on_end_with_the_time_there_is(
-    scan, tmp_path, few, monkeypatch, capsys
+    scan, tmp_path, few, joined, monkeypatch, capsys
 ):
     import nibabel
 
@@ -180,6 +193,77 @@ def test_registrations_to_calibrate_on_end_with_the_time_there_is(
     calibrate(registrar, Table({"fixed": [path], "moving": [path]}, ["a"]))
     assert registrar.confidence_.n == 5
     assert "calibrated on 0 of 6 registrations" in capsys.readouterr().err
+
+
+def subjects(folder: Path, names: str) -> Table:
+    """Scans of one anatomy whose grey values have nothing else in common."""
+    import nibabel
+
+    shape = (30, 25, 22)
+    grid = place(turn((5, 10, -20)) * (2.0, 2.5, 3.0), shape, (10.0, 20.0, -30.0))
+    away = points_of(grid, shape) - (10.0, 20.0, -30.0)
+    body = np.exp(-((away / (14.0, 10.0, 12.0)) ** 2).sum(-1))
+    paths = []
+    for number, name in enumerate(names):
+        draw = np.random.default_rng(number)
+        grey = body * (1 + 0.5 * gaussian_filter(draw.standard_normal(shape), 1.0) / 0.17)
+        paths.append(folder / f"{name}.nii.gz")
+        nibabel.Nifti1Image(np.clip(grey, 0, None), grid).to_filename(paths[-1])
+    whose = np.array([*names])
+    return Table({"fixed": paths, "moving": paths}, [*names], independent={"moving": whose})
+
+
+def test_between_subjects_a_fixed_scan_meets_the_next_that_is_of_another(tmp_path):
+    paths = [tmp_path / name for name in "abcd"]
+    both = {"fixed": paths, "moving": paths}
+    whose = np.array(["p", "p", "q", "q"])
+    table = Table(both, [*"abcd"], patient=whose, independent={"moving": whose})
+    assert [another(table, row) for row in range(4)] == [paths[place] for place in (2, 2, 0, 0)]
+    alone = Table(both, [*"abcd"], patient=whose[[0] * 4], independent={"moving": whose[[0] * 4]})
+    assert another(alone, 0) is None
+    # A scan is never met by itself, whoever it is called by.
+    named = Table({"fixed": paths[:1], "moving": paths[:1]}, ["a"], independent={"moving": ["b"]})
+    assert another(named, 0) is None
+
+
+def test_a_good_pair_of_two_subjects_is_no_failure_and_a_bad_one_is(tmp_path, few):
+    table = subjects(tmp_path, "abcd")
+    registrar = Registrar(artifact())
+    calibrate(registrar, table)
+    others = [*map(registrar.read, subjects(tmp_path, "efgh").paths["fixed"])]
+    good = [registrar.align(*pair) for pair in itertools.combinations(others, 2)]
+    assert not any(found.failed for found in good)
+    known = Known(others[0], others[1], good[0].transform)
+    placed = Placed(registrar, known)
+    cases = [placed.case(5, number) for number in range(30)]
+    errors = np.array([error for _, error in cases])
+    said = [registrar.confidence_.probability([*signs.values()]) for signs, _ in cases]
+    assert 0 <= errors.min() < 5 < errors.max() <= 20.5
+    assert roc_auc_score(errors > 5, said) > 0.9
+
+
+def test_the_error_between_subjects_is_the_distance_from_what_the_model_finds(scan):
+    shift = np.eye(4)
+    shift[:3, 3] = 3.0, -2.0, 1.0
+    registrar = Registrar(artifact())
+    known = Known(scan, displaced(scan, Affine(shift).inverse()), Affine(shift))
+    placed = Placed(registrar, known)
+    near, far = ([placed.case(s, n) for n in range(12)] for s in (0, 1))
+    for signs, error in (*near, *far):
+        assert tuple(signs) == SIGNS
+        assert 0 <= error <= 20.5
+    best = min((*near, *far), key=lambda case: case[1])
+    worst = max((*near, *far), key=lambda case: case[1])
+    assert best[0]["information"] > worst[0]["information"]
+    signs, error = found_case(registrar, known, 0, 1)
+    assert np.isfinite([*signs.values(), error]).all()
+
+
+def test_held_out_scans_that_make_no_pair_are_said(tmp_path, few, capsys):
+    registrar = Registrar(artifact())
+    calibrate(registrar, subjects(tmp_path, "a"))
+    assert registrar.confidence_ is None
+    assert "make no pair" in capsys.readouterr().err
 
 
 def test_without_held_out_scans_nothing_is_calibrated():

@@ -76,6 +76,8 @@ def test_a_trained_model_is_calibrated_and_said_to_be(model):
     assert config["preset"]["task"] == "register"
     assert config["confidence"]["n"] == 16
     card = (model / "model_card.md").read_text()
+    assert "16 pairs of held-out scans of different subjects" in card
+    assert "from where the model itself has them" in card
     assert "Task: register" in card
     assert "healthy" not in card
 

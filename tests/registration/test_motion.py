@@ -155,6 +155,23 @@ def test_sample_writes_the_moved_scan_and_a_field_that_others_read(scan, tmp_pat
     assert "choose another --out" in again.output
 
 
+def test_motions_on_a_sheared_grid_are_refused_in_one_line(scan, tmp_path):
+    image = nibabel.load(scan)
+    grid = np.array(image.affine)
+    grid[:3, 1] += 0.3 * grid[:3, 0]
+    nibabel.Nifti1Image(image.get_fdata(dtype=np.float32), grid).to_filename(scan)
+    size = [12, 12, 12]
+    sizes = ["width=2", "critic_width=2", "motion_width=2", "latent=3", f"size={size}"]
+    recipe = preset("hippocampus-motion").set(sizes)
+    model = build_model(recipe, (*size, 1), 1)
+    Registrar(Artifact(recipe, model, (*size, 1))).save(tmp_path / "model")
+    words = ["sample", tmp_path / "model", "-n", 1, "--scan", scan, "--out", tmp_path / "out"]
+    done = CliRunner().invoke(cli, [str(word) for word in words])
+    assert done.exit_code == 2
+    assert "has a sheared grid" in done.output
+    assert len(done.output.splitlines()) == 1
+
+
 def test_a_model_that_makes_no_motions_says_so(scan):
     from ganatomy.errors import WrongUse
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from ganatomy.scans import Scan, read_scan
+from ganatomy.scans import Scan, ScanError, read_scan
 from registration.deformations import Displacement
 from registration.known_transforms import middle_of
 from registration.registrar import Registrar
@@ -187,3 +187,17 @@ def test_pictures_are_written_as_pictures(tmp_path):
     )
     transform = sitk.ReadTransform(str(tmp_path / "transform.tfm"))
     assert transform.TransformPoint((3.0, 0.0)) == pytest.approx((0.0, 2.0))
+
+
+def test_what_bends_on_a_sheared_grid_is_refused_and_nothing_written(volumes, tmp_path):
+    fixed, moving = map(read_scan, volumes)
+    assert fixed.affine is not None
+    fixed.affine[:3, 1] += 0.2 * fixed.affine[:3, 0]
+    out = tmp_path / "out"
+    bending = Registrar(artifact(bends=True)).register(fixed, moving)
+    with pytest.raises(ScanError, match=r"fixed\.nii\.gz: has a sheared grid"):
+        bending.save(out)
+    assert not list(out.iterdir())
+    # A matrix is no image, and tells the same on any grid.
+    Registrar(artifact()).register(fixed, moving).save(out)
+    assert (out / "transform.tfm").exists()
