@@ -222,7 +222,9 @@ def test_between_subjects_a_fixed_scan_meets_the_next_that_is_of_another(tmp_pat
     alone = Table(both, [*"abcd"], patient=whose[[0] * 4], independent={"moving": whose[[0] * 4]})
     assert another(alone, 0) is None
     # A scan is never met by itself, whoever it is called by.
-    named = Table({"fixed": paths[:1], "moving": paths[:1]}, ["a"], independent={"moving": ["b"]})
+    named = Table(
+        {"fixed": paths[:1], "moving": paths[:1]}, ["a"], independent={"moving": whose[2:3]}
+    )
     assert another(named, 0) is None
 
 
@@ -230,6 +232,8 @@ def test_a_good_pair_of_two_subjects_is_no_failure_and_a_bad_one_is(tmp_path, fe
     table = subjects(tmp_path, "abcd")
     registrar = Registrar(artifact())
     calibrate(registrar, table)
+    confidence = registrar.confidence_
+    assert confidence is not None
     others = [*map(registrar.read, subjects(tmp_path, "efgh").paths["fixed"])]
     good = [registrar.align(*pair) for pair in itertools.combinations(others, 2)]
     assert not any(found.failed for found in good)
@@ -237,7 +241,7 @@ def test_a_good_pair_of_two_subjects_is_no_failure_and_a_bad_one_is(tmp_path, fe
     placed = Placed(registrar, known)
     cases = [placed.case(5, number) for number in range(30)]
     errors = np.array([error for _, error in cases])
-    said = [registrar.confidence_.probability([*signs.values()]) for signs, _ in cases]
+    said = [confidence.probability([*signs.values()]) for signs, _ in cases]
     assert 0 <= errors.min() < 5 < errors.max() <= 20.5
     assert roc_auc_score(errors > 5, said) > 0.9
 
