@@ -26,6 +26,7 @@ from ganatomy.tables import TableError
 from registration.baselines import Aligned, baselines, identity
 from registration.known_transforms import displaced, drawn, shown_points
 from registration.landmarks import read_points
+from registration.mono_modal import direct
 from registration.pairs import Pair
 from registration.registrar import Registrar
 from registration.registration import LIMIT, Registration
@@ -33,6 +34,8 @@ from registration.registration import LIMIT, Registration
 OWN = "this model"
 # Of a model whose transforms are refined, what either is without the other.
 NETWORK, REFINEMENT = "network alone", "refinement alone"
+# Of a model that translates first, the same model on the scans as they are.
+DIRECT = "without translation"
 # What is measured of every pair, and how it is summed up over pairs.
 MEANS = {"dice": "dice", "hd95_mm": "hd95_mm", "folds": "folds", "overlap": "overlap"}
 MEANS |= {"log_jacobian_deviation": "log_jacobian_deviation", "seconds": "seconds"}
@@ -81,6 +84,7 @@ def evaluate(
     `failed` says so. Intervals resample patients where the pairs name them. The folder gets
     pairs.csv, a row a pair and method, and measures.json. Where a model's transforms are refined,
     the network alone is measured too, and the refinement alone, from where the headers have them.
+    Where the moving scan is translated first, the same model is always measured without as well.
 
     Args:
         registrar: with its model.
@@ -93,7 +97,8 @@ def evaluate(
         progress: called with (pairs done, pairs in all).
 
     Raises:
-        TableError: pairs of which nothing is known, or of which not one could be registered.
+        TableError: pairs of which nothing is known, or of which not one could be registered; scans
+            each with itself, where the moving one is to be of another modality.
     """
     if not known and not any(pair.fixed_labels or pair.fixed_points for pair in pairs):
         raise TableError(
@@ -105,6 +110,14 @@ def evaluate(
         methods = {"identity": methods["identity"]}
     if registrar.settings_.refine != "none":
         methods = {REFINEMENT: registrar.refine, **methods}
+    if registrar.settings_.translate is not None:
+        if any(pair.fixed == pair.moving for pair in pairs):
+            raise TableError(
+                "the model translates moving scans to the fixed ones' modality: give pairs of the "
+                "two, as a CSV with columns fixed and moving"
+            )
+        across = direct(registrar)
+        methods = {DIRECT: lambda fixed, moving: across.align(fixed, moving).transform, **methods}
     rows, failures = [], []
     total = known or len(pairs)
     for number, case in enumerate(_cases(registrar, pairs, known, seed)):
@@ -246,6 +259,7 @@ def _summed(
         "n_pairs": len(own),
         "patients": patients,
         "known_transforms": known,
+        "translate": registrar.settings_.translate,
         "limit_mm": LIMIT,
         "measures": found[OWN],
         "methods": {name: measures for name, measures in found.items() if name != OWN},
