@@ -17,7 +17,7 @@ from ganatomy.networks.features import feature_network
 from ganatomy.objectives import check_critic, gradient_penalty, objective
 from registration.aligner import Aligner, Alignment, joined
 from registration.deformations import STEPS, Displacement, Velocity
-from registration.fields import integrate, to_voxels, warp
+from registration.fields import compose, integrate, to_voxels, warp
 from registration.pair_critic import pair_critic
 from registration.perturbations import bend
 from registration.regularity import folding_penalty, smoothness
@@ -39,6 +39,7 @@ SIMILARITIES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 EMPTY = -1.0  # what stands outside a sample
 COARSEST = 5  # points an axis of the noise that bends a copy
 CLOSE, FAR = 1.0, (2.0, 10.0)  # mm that a copy is bent by where it is aligned, and where not
+ASIDE = 2.0, 20.0  # mm that the warped image is displaced by, to rank below itself
 SHADE, GRAIN = 0.4, 0.1  # how much its intensities are changed
 
 
@@ -54,7 +55,8 @@ class Deformable(Aligner):
     bent by up to 1 mm, with other contrast and noise: bent by a flow on the coarse grid as the
     warped image is, and interpolated as often. Copies bent by 2 to 10 mm count as not aligned, so
     that the discriminator learns place and not only whose noise it sees. Its logit is the
-    alignment score.
+    alignment score, which has to tell good and bad pairs of two patients, and no copy is one: so
+    the warped image ranks above itself displaced by another 2 to 20 mm (term `rank`).
 
     Terms of the generator: one by the name of each similarity, `smoothness`, `folding`,
     `adversarial`, `cycle` (there and back again) and, with labels, `dice`. Two more have weight 0
@@ -156,6 +158,8 @@ class Deformable(Aligner):
             "far": Noise("normal", bends),
             "grain": Noise("normal", self.shape),
             "copy": Noise("uniform", (5,)),
+            "way": Noise("normal", (len(self.grid),)),
+            "aside": Noise("uniform", (1,)),
             **({"shift": Noise("uniform", (len(self.grid),))} if self.shift else {}),
         }
 
@@ -293,8 +297,22 @@ class Deformable(Aligner):
         return {
             "adversarial": self.adversary.critic(logit, judge(fake)),
             "apart": lambda: self.adversary.critic(logit, judge(joined(fixed, apart))),
+            "rank": lambda: ops.softplus(
+                judge(joined(fixed, self.displaced(batch, played))) - judge(fake)
+            ),
             "penalty": lambda: gradient_penalty(judge, real, fake, batch["copy"][:, 4]),
         }
+
+    def displaced(self, batch: Batch, played: dict[str, Tensor]) -> Tensor:
+        """The warped image displaced by `ASIDE` as a whole; interpolated once, as that is."""
+        way: Any = batch["way"]
+        far = ASIDE[0] + (ASIDE[1] - ASIDE[0]) * batch["aside"]
+        length = ops.sqrt(ops.sum(ops.square(way), axis=-1, keepdims=True) + 1e-12)
+        step = far * way / length / np.array(self.spacing, np.float32)
+        field = self.field(played["flow"])
+        step = ops.reshape(step, (-1, *[1] * len(self.grid), len(self.grid)))
+        whole = compose(ops.broadcast_to(step, ops.shape(field)), field)
+        return warp(played["moving"], whole, value=EMPTY)
 
     def copies(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The fixed image with other contrast and noise, bent by little and by much."""

@@ -88,6 +88,7 @@ def test_a_step_trains_both_players(rank):
     assert set(logs) >= {
         "discriminator/adversarial",
         "discriminator/apart",
+        "discriminator/rank",
         "generator/ncc",
         "generator/adversarial",
         "generator/cycle",
@@ -169,6 +170,29 @@ def test_copies_are_bent_by_as_much_as_is_said():
     # The mean shift along one axis of three is a part of the whole.
     assert 0.05 < np.abs(close - fixed).mean() / voxel < 0.5
     assert np.abs(far - fixed).mean() > 4 * np.abs(close - fixed).mean()
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_what_is_ranked_below_the_warped_image_lies_aside_in_mm_and_is_interpolated_once(rank):
+    shape = (24,) * rank + (1,)
+    spacing = (1.0, 2.0, 4.0)[:rank]
+    model = Deformable(shape, spacing, width=2, critic_width=2)
+    batch = batch_of(model, 1)
+    batch["way"][:], batch["aside"][:] = 0.0, 1 / 3
+    for axis in range(rank):
+        way = batch["way"] * 0
+        way[:, axis] = -3.0
+        ramp = np.linspace(-0.9, 0.9, 24, dtype="float32")
+        ramp = np.moveaxis(ramp.reshape(1, 24, *[1] * rank), 1, 1 + axis)
+        moving = np.broadcast_to(ramp, (1, *shape)).copy()
+        flow = 0.5 * np.ones((1, *coarse_grid(model.grid), rank), "float32")  # one voxel each
+        played = {"flow": flow, "moving": moving}
+        found = np.asarray(model.displaced({**batch, "way": way}, played))
+        # 8 mm to the front, and the flow's voxel to the back.
+        steps = 1 - 8 / spacing[axis]
+        inner = (0, *[slice(9, -9)] * rank)
+        expected = moving[inner] + steps * 1.8 / 23
+        np.testing.assert_allclose(found[inner], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", sorted(SIMILARITIES))
