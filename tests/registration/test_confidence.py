@@ -35,6 +35,7 @@ def few(monkeypatch) -> None:
     """Calibration on what a test has time for."""
     monkeypatch.setattr("registration.calibrating.PLACED", 24)
     monkeypatch.setattr("registration.calibrating.FOUND", 6)
+    monkeypatch.setattr("registration.calibrating.TIME", 3600.0)  # however busy the machine is
 
 
 @pytest.fixture
