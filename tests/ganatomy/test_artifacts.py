@@ -43,7 +43,13 @@ SMALL = {
     ],
     "t1-to-t2": ["width=2", "critic_width=2", "critic_depth=1", "averages={generator: 0.9}"],
     "hippocampus-motion": ["width=2", "critic_width=2", "motion_width=2", "latent=3"],
-    "hippocampus-deformable": ["width=2", "critic_width=2", "averages={generator: 0.9}"],
+    "hippocampus-deformable": [
+        "width=2",
+        "critic_width=2",
+        "levels=2",
+        "refinement=2",
+        "averages={generator: 0.9}",
+    ],
     "gan-density-chest-xray": [
         "latent=4",
         "width=2",
