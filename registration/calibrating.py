@@ -95,7 +95,11 @@ def calibrate(
             progress(number + 1, total)
     if rows:
         failed = np.array(errors) > LIMIT
-        vars(registrar)["confidence_"] = Confidence.fit(np.array(rows), failed)
+        found = Confidence.fit(np.array(rows), failed)
+        # Most fail because they were laid so: that share is no reason to doubt an ordinary pair.
+        good = len(rows) - found.failures
+        odds = max(0.0, float(np.log((found.failures + 1) / (good + 1))))
+        vars(registrar)["confidence_"] = found._replace(offset=found.offset - odds)
 
 
 class Known(NamedTuple):
