@@ -14,6 +14,7 @@ NAMES = (
     "latent_fit",
     "latent_search",
     "fanogan_torch",
+    "translation_torch",
     "warp",
     "registration_rigid",
     "input_pipeline",

@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks import trained
 from benchmarks.harness import Result, Row
-from benchmarks.torch_rival import Clock, Rival, Spent, beside, spent
+from benchmarks.torch_rival import Clock, Rival, beside, spent, train_in_turns
 from benchmarks.torch_rival import versions as versions  # what the results name
 
 QUESTION = "f-AnoGAN: training steps and scoring, beside plain PyTorch"
@@ -94,7 +94,7 @@ def compare(
     repeats, steps = (3, 4) if quick else (7, 8)
     rows = []
     for stage in model.stage_list:
-        ours, theirs = train_in_turns(model, stage, samples, rival, repeats, steps)
+        ours, theirs = train_in_turns(model, stage, {"scan": samples}, BATCH, rival, repeats, steps)
         of = f"blocks of {steps} steps"
         rows += beside(f"{name}, {stage.name} stage", "steps/s", steps, ours, theirs, of)
     images = samples[:640]
@@ -109,40 +109,3 @@ def compare(
             theirs.append(other)
     of = f"passes over {len(images)} images"
     return rows + beside(f"{name}, scoring", "images/s", len(images), ours, theirs, of)
-
-
-def train_in_turns(
-    model: Any, stage: Any, samples: np.ndarray, rival: Rival, repeats: int, steps: int
-) -> tuple[list[Spent], list[Spent]]:
-    """What blocks of steps took, ours and theirs in turns, within one `fit`."""
-    import keras
-
-    from ganatomy.batches import batches
-
-    ours: list[Spent] = []
-    theirs: list[Spent] = []
-
-    class Turns(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
-            self.clock = Clock()
-
-        def on_epoch_end(self, epoch, logs=None):
-            mine = self.clock.read()
-            other = spent(rival.ask(stage.name, steps=steps))
-            if epoch:  # the first compiles
-                ours.append(mine)
-                theirs.append(other)
-
-    model.enter(stage)
-    data = batches(
-        {"scan": samples},
-        model.noise,
-        roles=model.roles,
-        batch_size=BATCH,
-        updates=stage.updates,
-        first_step=0,
-        steps=(repeats + 1) * steps,
-        seed=0,
-    )
-    model.fit(data, epochs=repeats + 1, steps_per_epoch=steps, callbacks=[Turns()], verbose=0)
-    return ours, theirs

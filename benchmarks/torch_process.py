@@ -9,6 +9,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
@@ -17,6 +18,13 @@ def clocked(work: Callable[[], object]) -> dict[str, float]:
     wall, processor = time.perf_counter(), time.process_time()
     work()
     return {"wall": time.perf_counter() - wall, "processor": time.process_time() - processor}
+
+
+def peak_memory() -> float:
+    """The most that this process had resident so far, in MiB."""
+    # What getrusage says counts the parent's memory, which a child shares until it runs its own.
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def serve(answer: Callable[[dict, dict], dict[str, Any]]) -> None:

@@ -10,8 +10,11 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from benchmarks.harness import Row, rates, ratios, row
 
@@ -99,3 +102,56 @@ class Rival:
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.wait()
+
+
+def train_in_turns(
+    model: Any,
+    stage: Any,
+    arrays: Mapping[str, np.ndarray],
+    batch: int,
+    rival: Rival,
+    repeats: int,
+    steps: int,
+) -> tuple[list[Spent], list[Spent]]:
+    """What blocks of steps took, ours and theirs in turns, within one `fit`.
+
+    Args:
+        model: a game.
+        stage: of the game; the rival knows it by its name.
+        arrays: by role, [n, *size, c].
+        batch: samples a step.
+        rival: what it is compared with.
+        repeats: blocks that count, after one of each that does not.
+        steps: in a block.
+    """
+    import keras
+
+    from ganatomy.batches import batches
+
+    ours: list[Spent] = []
+    theirs: list[Spent] = []
+
+    class Turns(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.clock = Clock()
+
+        def on_epoch_end(self, epoch, logs=None):
+            mine = self.clock.read()
+            other = spent(rival.ask(stage.name, steps=steps))
+            if epoch:  # the first compiles
+                ours.append(mine)
+                theirs.append(other)
+
+    model.enter(stage)
+    data = batches(
+        arrays,
+        model.noise,
+        roles=model.roles,
+        batch_size=batch,
+        updates=stage.updates,
+        first_step=0,
+        steps=(repeats + 1) * steps,
+        seed=0,
+    )
+    model.fit(data, epochs=repeats + 1, steps_per_epoch=steps, callbacks=[Turns()], verbose=0)
+    return ours, theirs
