@@ -13,7 +13,7 @@ from anogan.detector import Findings
 from anogan.face import Face
 from anogan.residuals import Postprocessing
 from anogan.result import Result
-from ganatomy import artifacts
+from ganatomy import artifacts, registry
 from ganatomy.artifacts import Artifact
 from ganatomy.decoding import Decoded, decode
 from ganatomy.errors import WrongUse
@@ -216,6 +216,17 @@ class AnomalyScorer(Face):
                 "postprocessing.pooled: tiles (overlap) show no place in the body at the same "
                 "pixel, and have one mean and deviation for all: --set pooled=true"
             )
+
+    @staticmethod
+    def check_preset(preset: Preset) -> None:
+        """Refuse a preset by what its detector says of it; most say nothing.
+
+        Raises:
+            WrongUse: why.
+        """
+        model: Any = registry.model_class(preset.model) if preset.model else None
+        if hasattr(model, "check_preset"):
+            model.check_preset(preset)
 
     @staticmethod
     def check_member(preset: Preset) -> None:

@@ -67,7 +67,8 @@ def test_a_presets_settings_build_its_model_and_name_its_stages(name):
     small = found.model_copy(update={"hyperparameters": {**found.hyperparameters, **narrow}})
     model = build_model(small, (*grid.size, grid.channels))
     assert set(found.training.steps) == {stage.name for stage in model.stage_list}
-    assert model.networks
+    # A model that another one is named to has none of its own.
+    assert model.networks or "translate" in found.hyperparameters
     # Every term that has a weight and every optimizer's settings belong to a player.
     players = {p.name for stage in model.stage_list for p in stage.players}
     assert {term.partition("/")[0] for term in model._term_weights} <= players
