@@ -2,7 +2,8 @@
 
     python -m tests.ganatomy.training_worker OUT DATA STRATEGY [resume]
 
-Writes the weights it ends with to OUT/../weights-TASK.npz.
+Writes the weights it ends with to OUT/../weights-TASK.npz. Of several workers each then claims to
+stand at another step, and prints what it is told.
 """
 
 from __future__ import annotations
@@ -67,8 +68,22 @@ def state(model: Any) -> dict[str, np.ndarray]:
     return {f"{number:03}": v.numpy() for number, v in enumerate(variables)}
 
 
+def claim_other_steps(model: Any, task: int) -> None:
+    from ganatomy.artifacts import ArtifactError
+    from ganatomy.training import check_same_step
+
+    strategy = model.distribute_strategy
+    check_same_step(strategy, 7)
+    try:
+        check_same_step(strategy, 10 * task)
+    except ArtifactError as error:
+        print(error)
+
+
 if __name__ == "__main__":
     folder, pictures, where, *more = sys.argv[1:]
     task = json.loads(os.environ.get("TF_CONFIG", '{"task": {"index": 0}}'))["task"]["index"]
     trained = run(Path(folder), Path(pictures), where, "resume" in more)[1]
     np.savez(Path(folder).parent / f"weights-{task}.npz", **state(trained))
+    if where == "multiworker":
+        claim_other_steps(trained, task)
