@@ -1,12 +1,14 @@
 """Training steps of pix2pix and CycleGAN: ours beside the same networks in plain PyTorch.
 
-Both run on the same number of threads, in turns, from images in memory. Either side has a process
-of its own for every case, so that its peak of memory is the case's; GANATOMY_TORCH_PYTHON names the
-Python that has PyTorch where this one does not.
+Both run on the same number of threads, in turns, from images in memory: on all cores, and on one,
+where no thread waits for another. Either side has a process of its own for every case, so that its
+peak of memory is the case's; GANATOMY_TORCH_PYTHON names the Python that has PyTorch where this one
+does not.
 """
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import tempfile
@@ -49,16 +51,15 @@ CASES = (
 
 def measure(quick: bool) -> Result:
     result = Result()
-    for case in CASES:
+    context = multiprocessing.get_context("spawn")
+    for case, threads in itertools.product(CASES, sorted({1, len(os.sched_getaffinity(0))})):
         # What a process once had it does not all give back: each case begins in a new one.
-        context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(1, mp_context=context) as fresh:
-            rows, seen = fresh.submit(compare, case, quick).result()
+            rows, seen = fresh.submit(compare, case, threads, quick).result()
         result.rows += rows
         torch_rival.versions().update(seen)
-    count = len(os.sched_getaffinity(0))
     result.notes = [
-        f"One image a step, {count} thread(s) on each side, float32. The networks have the same "
+        "One image a step, as many threads on either side, float32. The networks have the same "
         "layers and the same number of parameters, which is checked in the run. Ratios are ours "
         "over PyTorch: of steps, above 1 ours is faster; of memory, below 1 ours needs less.",
         "pix2pix: the U-Net that halves a grid to one voxel, dropout in three levels, patches of "
@@ -71,17 +72,17 @@ def measure(quick: bool) -> Result:
         "transposed convolutions have kernel 4 in both (the repository has a bias before "
         "instance norm, which changes nothing, and kernel 3 in the ResNet). Ours: `model.fit` "
         "with the project's input pipeline, as `ganatomy fit` runs it.",
-        "On a shared machine a thread that waits for another's turn costs whole steps. The rows by "
-        "processor time compare what both sides used, not how long they waited. Memory is the "
-        "peak of the whole process, libraries and what compiling a graph takes included.",
+        "Threads of PyTorch wait for each other many times a step, and spin while they do: where "
+        "other work takes a core, it falls far below its one-thread speed, and its processor time "
+        "counts the spinning. Where that shows, trust the rows of one thread. Memory is the peak "
+        "of the whole process, libraries and what compiling a graph takes included.",
     ]
     return result
 
 
-def compare(case: Case, quick: bool) -> tuple[list[Row], dict[str, str]]:
-    """Rows of a case, and the versions of the rival's libraries."""
-    count = len(os.sched_getaffinity(0))
-    trained.threads(count)
+def compare(case: Case, threads: int, quick: bool) -> tuple[list[Row], dict[str, str]]:
+    """Rows of a case on so many threads, and the versions of the rival's libraries."""
+    trained.threads(threads)
     import keras
 
     keras.utils.set_random_seed(0)
@@ -99,7 +100,7 @@ def compare(case: Case, quick: bool) -> tuple[list[Row], dict[str, str]]:
         np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
         rival = Rival("torch_translation.py")
         told = {"model": case.model, "width": case.width, "depth": depth, "blocks": BLOCKS}
-        told |= {"critic_depth": CRITIC_DEPTH, "threads": count}
+        told |= {"critic_depth": CRITIC_DEPTH, "threads": threads}
         parameters = rival.build(**told, samples=str(file))["parameters"]
     own = {
         name: sum(int(np.prod(v.shape)) for v in network.trainable_variables)
@@ -108,15 +109,16 @@ def compare(case: Case, quick: bool) -> tuple[list[Row], dict[str, str]]:
     if own != parameters:
         raise AssertionError(f"the networks differ: ours {own}, PyTorch's {parameters}")
     repeats, steps = (3, max(1, case.steps // 3)) if quick else (9, case.steps)
+    what = f"{case.name}, {threads} thread{'s' if threads > 1 else ''}"
     [stage] = model.stage_list
     ours, theirs = train_in_turns(model, stage, arrays, 1, rival, repeats, steps)
-    rows = beside(case.name, "steps/s", steps, ours, theirs, f"blocks of {steps} steps")
+    rows = beside(what, "steps/s", steps, ours, theirs, f"blocks of {steps} steps")
     peaks = peak_memory(), rival.ask("memory")["peak"]
     rival.end()
     rows += [
-        row(f"{case.name}: peak of memory, ours", "MiB", [peaks[0]], "process"),
-        row(f"{case.name}: peak of memory, PyTorch", "MiB", [peaks[1]], "process"),
-        row(f"{case.name}: peaks of memory, ours / PyTorch", "×", [peaks[0] / peaks[1]], "pair"),
+        row(f"{what}: peak of memory, ours", "MiB", [peaks[0]], "process"),
+        row(f"{what}: peak of memory, PyTorch", "MiB", [peaks[1]], "process"),
+        row(f"{what}: peaks of memory, ours / PyTorch", "×", [peaks[0] / peaks[1]], "pair"),
     ]
     return rows, versions()
 
@@ -126,7 +128,7 @@ def built(case: Case, shape: tuple[int, ...], depth: int) -> Any:
     from synthesis.cyclegan import CycleGAN
     from synthesis.pix2pix import Pix2Pix
 
-    settings = {
+    settings: dict[str, Any] = {
         "width": case.width,
         "critic_width": case.width,
         "critic_depth": CRITIC_DEPTH,
