@@ -220,7 +220,8 @@ class Deformable(Aligner):
         reach = np.array([self.shift / step for step in self.spacing], np.float32)
         voxels: Any = ops.round(reach * (2 * batch["shift"] - 1))
         voxels = ops.reshape(voxels, (-1, *[1] * len(self.grid), len(self.grid)))
-        field = ops.broadcast_to(voxels, (ops.shape(image)[0], *self.grid, len(self.grid)))
+        sizes: Any = ops.shape(image)
+        field = ops.broadcast_to(voxels, (sizes[0], *self.grid, len(self.grid)))
         return warp(image, field, interpolation="nearest", value=value)
 
     def generator_terms(self, batch: Batch, played: dict[str, Tensor]) -> dict[str, Any]:
@@ -309,7 +310,7 @@ class Deformable(Aligner):
         far = ASIDE[0] + (ASIDE[1] - ASIDE[0]) * batch["aside"]
         length = ops.sqrt(ops.sum(ops.square(way), axis=-1, keepdims=True) + 1e-12)
         step = far * way / length / np.array(self.spacing, np.float32)
-        field = self.field(played["flow"])
+        field: Any = self.field(played["flow"])
         step = ops.reshape(step, (-1, *[1] * len(self.grid), len(self.grid)))
         whole = compose(ops.broadcast_to(step, ops.shape(field)), field)
         return warp(played["moving"], whole, value=EMPTY)
