@@ -308,7 +308,8 @@ class Deformable(Aligner):
         """The warped image displaced by `ASIDE` as a whole; interpolated once, as that is."""
         way: Any = batch["way"]
         far = ASIDE[0] + (ASIDE[1] - ASIDE[0]) * batch["aside"]
-        length = ops.sqrt(ops.sum(ops.square(way), axis=-1, keepdims=True) + 1e-12)
+        squared: Any = ops.sum(ops.square(way), axis=-1, keepdims=True)
+        length: Any = ops.sqrt(squared + 1e-12)
         step = far * way / length / np.array(self.spacing, np.float32)
         field: Any = self.field(played["flow"])
         step = ops.reshape(step, (-1, *[1] * len(self.grid), len(self.grid)))
