@@ -60,13 +60,18 @@ class Aligner(AdversarialModel):
         "moving_labels": "moving",
     }
 
+    @property
+    def generators(self) -> tuple[str, ...]:
+        """The networks that the player `generator` moves."""
+        return ("generator",)
+
     def stages(self) -> list[Stage]:
         """One: the discriminator, then the generator."""
         return [
             Stage(
                 "adversarial",
                 Critic("discriminator", self.discriminator_terms),
-                Player("generator", self.generator_terms),
+                Player("generator", self.generator_terms, self.generators),
             )
         ]
 

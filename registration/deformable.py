@@ -11,7 +11,7 @@ from keras import ops
 
 from ganatomy import losses
 from ganatomy.errors import WrongUse
-from ganatomy.game import Batch, Critic, Noise, Player, Stage
+from ganatomy.game import Batch, Noise
 from ganatomy.gradients import descend
 from ganatomy.networks.features import feature_network
 from ganatomy.objectives import check_critic, gradient_penalty, objective
@@ -172,9 +172,9 @@ class Deformable(Aligner):
             "discriminator": pair_critic(self.shape, self.critic_width, spectral=self.spectral),
         }
 
-    def stages(self) -> list[Stage]:
-        generator = Player("generator", self.generator_terms, tuple(n for n, _ in self._levels))
-        return [Stage("adversarial", Critic("discriminator", self.discriminator_terms), generator)]
+    @property
+    def generators(self) -> tuple[str, ...]:
+        return tuple(name for name, _ in self._levels)
 
     # From a velocity to an image --------------------------------------------------------------
 

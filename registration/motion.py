@@ -89,8 +89,7 @@ class Motion(Deformable):
 
     def play_motion(self, batch: Batch) -> dict[str, Tensor]:
         fixed = batch["fixed"]
-        pair: Any = ops.concatenate([fixed, batch["moving"]], axis=-1)
-        found = self.flow(self.network("generator")(pair, training=False))
+        found = self.flow(self.velocity(fixed, batch["moving"]))
         motion = self.networks["motion"]
         return {
             "image": ops.average_pool(fixed, COARSE, COARSE, padding="same"),

@@ -108,3 +108,18 @@ def artifact(rank: int = 3, bends: bool = False, **rest: Any) -> Artifact:
     shape = (*preset.preprocessing["size"], 1)
     preset.hyperparameters["bends"] = bends
     return Artifact(preset, ByMass(shape=shape, bends=bends), shape)
+
+
+def batch_of(model: Any, count: int = 2, labels: int = 0) -> dict[str, np.ndarray]:
+    """A batch of noise, with the model's own noise and, where asked for, labels."""
+    draw = np.random.default_rng(0)
+    batch: dict[str, Any] = {
+        role: draw.uniform(-1, 1, (count, *model.shape)) for role in ("fixed", "moving")
+    }
+    for name, noise in model.noise.items():
+        kind = draw.normal if noise.kind == "normal" else draw.uniform
+        batch[name] = kind(size=(count, *noise.shape))
+    if labels:
+        for role in ("fixed_labels", "moving_labels"):
+            batch[role] = draw.integers(0, labels + 1, (count, *model.shape))
+    return {name: array.astype("float32") for name, array in batch.items()}

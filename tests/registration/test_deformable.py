@@ -13,26 +13,13 @@ from registration.deformable import SIMILARITIES, Deformable
 from registration.fields import jacobian_determinant, warp
 from registration.transforms import moved
 from registration.velocity_network import coarse_grid, enlarged, velocity_network
+from tests.registration.aligners import batch_of
 
 SHAPES = {2: (13, 10, 1), 3: (9, 8, 11, 1)}
 
 
 def made(rank: int = 3, **settings: Any) -> Deformable:
     return Deformable(SHAPES[rank], **{"width": 2, "critic_width": 2, **settings})
-
-
-def batch_of(model: Deformable, count: int = 2, labels: int = 0) -> dict[str, np.ndarray]:
-    draw = np.random.default_rng(0)
-    batch: dict[str, Any] = {
-        role: draw.uniform(-1, 1, (count, *model.shape)) for role in ("fixed", "moving")
-    }
-    for name, noise in model.noise.items():
-        kind = draw.normal if noise.kind == "normal" else draw.uniform
-        batch[name] = kind(size=(count, *noise.shape))
-    if labels:
-        for role in ("fixed_labels", "moving_labels"):
-            batch[role] = draw.integers(0, labels + 1, (count, *model.shape))
-    return {name: array.astype("float32") for name, array in batch.items()}
 
 
 def bumpy(model: Deformable, size: float = 1.0) -> np.ndarray:

@@ -16,7 +16,7 @@ from registration.aligner import Alignment
 from registration.motion import Motion, motion_generator
 from registration.registrar import Registrar
 from registration.velocity_network import coarse_grid, interpolated
-from tests.registration.aligners import artifact
+from tests.registration.aligners import artifact, batch_of
 from tests.registration.placing import place, turn
 
 SHAPES = {2: (13, 10, 1), 3: (9, 8, 11, 1)}
@@ -25,17 +25,6 @@ SHAPES = {2: (13, 10, 1), 3: (9, 8, 11, 1)}
 def made(rank: int = 3, **settings: Any) -> Motion:
     sizes = {"width": 2, "critic_width": 2, "motion_width": 2, "latent": 3}
     return Motion(SHAPES[rank], **{**sizes, **settings})
-
-
-def batch_of(model: Motion, count: int = 2) -> dict[str, np.ndarray]:
-    draw = np.random.default_rng(0)
-    batch: dict[str, Any] = {
-        role: draw.uniform(-1, 1, (count, *model.shape)) for role in ("fixed", "moving")
-    }
-    for name, noise in model.noise.items():
-        kind = draw.normal if noise.kind == "normal" else draw.uniform
-        batch[name] = kind(size=(count, *noise.shape))
-    return {name: array.astype("float32") for name, array in batch.items()}
 
 
 @pytest.mark.parametrize("rank", [2, 3])
@@ -49,6 +38,13 @@ def test_flows_are_made_of_the_grid_that_registration_finds_them_on(rank):
         for value in terms(batch_of(model), played).values():
             one: Any = value() if callable(value) else value
             assert np.shape(one) == (2,)
+
+
+def test_the_motions_to_be_like_are_those_of_the_whole_pyramid():
+    model = made(2, levels=2)
+    batch = batch_of(model)
+    found = model.flow(model.velocity(batch["fixed"], batch["moving"]))
+    np.testing.assert_allclose(model.play_motion(batch)["found"], found, atol=1e-6)
 
 
 def test_the_second_stage_moves_the_makers_of_motion_alone():
