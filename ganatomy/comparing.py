@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ganatomy.exits import SOME_FAILED, plain_errors
+from ganatomy.exits import plain_errors
+from ganatomy.measuring import json_option, say_failed
 from ganatomy.quiet import import_tensorflow
 
 if TYPE_CHECKING:
@@ -36,12 +37,7 @@ images_path = click.Path(path_type=Path, exists=True)
     show_default=True,
     help="The network that FID, KID and the perceptual distance see through.",
 )
-@click.option(
-    "--json",
-    "json_file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write measures here.",
-)
+@json_option
 @plain_errors
 def compare(
     a: Path, b: Path, ends: tuple[float, float] | None, features: str, json_file: Path | None
@@ -59,10 +55,7 @@ def compare(
     _print(found)
     if json_file is not None:
         json_file.write_text(json.dumps(_as_json(found), indent=2))
-    for line in found["failed"]:
-        click.echo(line, err=True)
-    if found["failed"]:
-        sys.exit(SOME_FAILED)
+    say_failed(found["failed"])
 
 
 def compare_folders(

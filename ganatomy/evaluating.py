@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ganatomy.arguments import name_of, trained_face
-from ganatomy.exits import SOME_FAILED, plain_errors
+from ganatomy.exits import plain_errors
+from ganatomy.measuring import json_option, say_failed
 from ganatomy.printing import (
     measure_differences,
     numbered,
@@ -35,12 +35,7 @@ from ganatomy.translating import evaluate_translations
     help="Masks, each called as its scan; or a column 'mask' of the CSV.",
 )
 @click.option("--known-transforms", type=click.IntRange(1), help="Make so many, to be found again.")
-@click.option(
-    "--json",
-    "json_file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write measures here.",
-)
+@json_option
 @click.option("--out", type=click.Path(path_type=Path), help="Write scores and pictures here.")
 @plain_errors
 def evaluate(
@@ -126,8 +121,4 @@ def evaluate(
             scores.loc[scores["label"] == 0, "unlike"],
             "healthy scans" if len(models) == 1 else f"healthy scans of {label}",
         )
-    failed = [line for _, one in measures for line in read_failures(one)]
-    for line in dict.fromkeys(failed):
-        click.echo(line, err=True)
-    if failed:
-        sys.exit(SOME_FAILED)
+    say_failed(line for _, one in measures for line in read_failures(one))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -66,14 +66,7 @@ def print_pairs(name: str, measures: dict[str, Any]) -> None:
     known = measures["known_transforms"]
     what = f"{known} known transforms" if known else f"{measures['n_pairs']} pairs"
     click.echo(f"{name}: {what} (95 % intervals over {by})")
-    for method, own in {"": measures["measures"], **measures["methods"]}.items():
-        if method:
-            click.echo(f"  {method}")
-        for key, value in own.items():
-            click.echo(
-                f"  {'  ' * bool(method)}{key.replace('_', ' '):<24} {value['value']:.4g} "
-                f"({value['low']:.4g} to {value['high']:.4g})"
-            )
+    _print_methods(measures, lambda key: key.replace("_", " "))
     for key, what in (("auroc", "alignment score"), ("probability_auroc", "probability")):
         auroc = measures["score"].get(key)
         if auroc is not None:
@@ -87,16 +80,20 @@ def print_translations(name: str, measures: dict[str, Any]) -> None:
     """Measures of a translation model with their intervals, and those of the input as it is."""
     by = "patients" if measures["patients"] else "pairs"
     click.echo(f"{name}: {measures['n_pairs']} pairs (95 % intervals over {by})")
+    _print_methods(measures, str)  # by the names that the definitions have
+    for key, words in measures["definitions"].items():
+        click.echo(f"  {key}: {words}")
+
+
+def _print_methods(measures: dict[str, Any], title: Callable[[str], str]) -> None:
     for method, own in {"": measures["measures"], **measures["methods"]}.items():
         if method:
             click.echo(f"  {method}")
         for key, value in own.items():
             click.echo(
-                f"  {'  ' * bool(method)}{key:<24} {value['value']:.4g} "
+                f"  {'  ' * bool(method)}{title(key):<24} {value['value']:.4g} "
                 f"({value['low']:.4g} to {value['high']:.4g})"
             )
-    for key, words in measures["definitions"].items():
-        click.echo(f"  {key}: {words}")
 
 
 def _print_pixels(pixels: dict[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import warnings
 from pathlib import Path
@@ -10,9 +9,10 @@ from typing import Any
 
 import click
 
-from ganatomy.arguments import name_of, trained_face, trained_folder
+from ganatomy.arguments import trained_face, trained_folder
 from ganatomy.exits import SOME_FAILED, plain_errors
-from ganatomy.printing import numbered, print_pairs
+from ganatomy.measuring import measure_each
+from ganatomy.printing import print_pairs
 
 scan_path = click.Path(path_type=Path, exists=True)
 
@@ -91,25 +91,12 @@ def evaluate_pairs(
         json_file: written where one is given.
         out: a folder for pairs.csv and measures.json, of each model where there are several.
     """
-    from ganatomy.artifacts import refuse_full
-
     if not data:
         raise click.UsageError("give --data: pairs as a CSV with columns fixed and moving")
-    names = numbered(map(name_of, models), "-{}")
-    folders = [out if out is None or len(models) == 1 else out / name for name in names]
-    for folder in folders:
-        if folder is not None:
-            refuse_full(folder, "measures.json")
-    found, failed = {}, []
-    for model, source, folder, name in zip(models, sources, folders, names, strict=True):
-        face = trained_face(model, "register", "evaluate", source)
-        found[name] = face.evaluate_pairs(data, known, folder).measures
-        print_pairs(name, found[name])
-        failed += found[name]["failed"]
-    if json_file is not None:
-        shown = found if len(models) > 1 else found[names[0]]
-        json_file.write_text(json.dumps(shown, indent=2))
-    for line in dict.fromkeys(failed):
-        click.echo(line, err=True)
-    if failed:
-        sys.exit(SOME_FAILED)
+
+    def measured(face: Any, name: str, folder: Path | None) -> dict[str, Any]:
+        measures = face.evaluate_pairs(data, known, folder).measures
+        print_pairs(name, measures)
+        return measures
+
+    measure_each("register", models, sources, json_file, out, measured)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ganatomy.arguments import name_of, table_of, trained_face
+from ganatomy.arguments import table_of, trained_face
 from ganatomy.exits import SOME_FAILED, plain_errors
-from ganatomy.printing import numbered, print_translations
+from ganatomy.measuring import measure_each
+from ganatomy.printing import print_translations
 
 
 @click.command()
@@ -51,35 +51,23 @@ def evaluate_translations(
         json_file: written where one is given.
         out: a folder for pairs.csv and measures.json, of each model where there are several.
     """
-    from ganatomy.artifacts import refuse_full
-
     if not data:
         raise click.UsageError("give --data scan=GLOB --data target=GLOB, or a CSV with these")
-    names = numbered(map(name_of, models), "-{}")
-    folders = [out if out is None or len(models) == 1 else out / name for name in names]
-    for folder in folders:
-        if folder is not None:
-            refuse_full(folder, "measures.json")
-    found: dict[str, Any] = {}
-    scores, failed = {}, []
-    for model, source, folder, name in zip(models, sources, folders, names, strict=True):
-        face = trained_face(model, "translate", "evaluate", source)
+    first: list[tuple[str, Any]] = []
+
+    def measured(face: Any, name: str, folder: Path | None) -> dict[str, Any]:
         done = face.evaluate(face.read_validation(data), folder)
-        found[name], scores[name] = done.measures, done.scores
         print_translations(name, done.measures)
-        failed += done.measures["failed"]
-        if name != names[0]:
-            gaps = face.differences(scores[names[0]], done.scores)
-            found[name]["first model minus this"] = gaps
-            for key, gap in gaps.items():
-                click.echo(
-                    f"{key} of {names[0]} minus {name}: {gap['value']:+.4g} "
-                    f"({gap['low']:+.4g} to {gap['high']:+.4g})"
-                )
-    if json_file is not None:
-        shown = found if len(models) > 1 else found[names[0]]
-        json_file.write_text(json.dumps(shown, indent=2))
-    for line in dict.fromkeys(failed):
-        click.echo(line, err=True)
-    if failed:
-        sys.exit(SOME_FAILED)
+        if not first:
+            first.append((name, done.scores))
+            return done.measures
+        ((other, scores),) = first
+        gaps = face.differences(scores, done.scores)
+        for key, gap in gaps.items():
+            click.echo(
+                f"{key} of {other} minus {name}: {gap['value']:+.4g} "
+                f"({gap['low']:+.4g} to {gap['high']:+.4g})"
+            )
+        return {**done.measures, "first model minus this": gaps}
+
+    measure_each("translate", models, sources, json_file, out, measured)
