@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from anogan.lesions import Lesions
-from ganatomy.artifacts import ArtifactError
-from ganatomy.rows import append, rewrite, whole_rows
+from ganatomy.rows import append, resumed, rewrite, whole_rows
 
 __all__ = ["append", "lesion_rows", "resume", "whole_rows", "write_worklist"]
 
@@ -62,17 +61,7 @@ def resume(folder: Path, inputs: dict[str, str]) -> set[str]:
     """
     file = folder / "scores.csv"
     rows = whole_rows(file, COLUMNS)
-    done, again = set(), set()
-    for row in rows:
-        name = row["scan"]
-        if name not in inputs:
-            continue
-        same = row["input"] == inputs[name]
-        if row["anomaly_score"] and not same:
-            raise ArtifactError(
-                f"{folder} holds the score of another file named {name}: choose another --out"
-            )
-        (done if same and not row["error"] else again).add(name)
+    done, again = resumed(folder, rows, inputs, lambda row: bool(row["anomaly_score"]), "score")
     kept = [row for row in rows if row["scan"] not in again]
     if again:
         rewrite(file, COLUMNS, kept)

@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,39 @@ def rewrite(file: Path, header: tuple[str, ...], rows: Iterable[dict[str, str]])
     write.writeheader()
     write.writerows(rows)
     write_whole(file, text.getvalue())
+
+
+def resumed(
+    folder: Path,
+    rows: Iterable[dict[str, str]],
+    inputs: dict[str, str],
+    whole: Callable[[dict[str, str]], bool],
+    what: str,
+) -> tuple[set[str], set[str]]:
+    """The names of scans that are done, and of those whose rows are to be dropped and made anew.
+
+    Args:
+        folder: of the results.
+        rows: of their table, with columns scan, error and input.
+        inputs: the fingerprint of each scan's file by name.
+        whole: whether a row has its result.
+        what: how an error calls that.
+
+    Raises:
+        ArtifactError: a result of another file that has the name of one of these.
+    """
+    done, again = set(), set()
+    for row in rows:
+        name = row["scan"]
+        if name not in inputs:
+            continue
+        same = row["input"] == inputs[name]
+        if whole(row) and not same:
+            raise ArtifactError(
+                f"{folder} holds the {what} of another file named {name}: choose another --out"
+            )
+        (done if same and not row["error"] else again).add(name)
+    return done, again
 
 
 def safe(name: str) -> str:

@@ -31,8 +31,7 @@ def check_settings(preset: Preset, replicas: int = 1) -> None:
     with _named(preset, "postprocessing"):
         model = registry.model_class(preset.model) if preset.model else None
         registry.face(preset.task).check_settings(preset.postprocessing, preprocessing, model)
-    if hasattr(face := registry.face(preset.task), "check_preset"):
-        face.check_preset(preset)
+    registry.face(preset.task).check_preset(preset)
     with _named(preset, "training.augment"):
         augment = Augment(**preset.training.augment)
     if preset.rank == 3 and augment.moves:

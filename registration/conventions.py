@@ -15,9 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-from ganatomy.scans.planes import LPS_TO_RAS
+from ganatomy.scans.planes import LPS_TO_RAS, sheared
 
-SHEAR = 1e-3  # cosines of axes; rounded headers stay below
 ROUNDING = 1e-6  # a rotation that float32 has been through is still one
 STILL = 1e-3  # mm that a grid may shift without its field being sampled anew
 
@@ -143,16 +142,6 @@ def grid_points(shape: tuple[int, ...], grid: np.ndarray) -> np.ndarray:
     rank = len(shape)
     indices = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1)
     return indices @ grid[:rank, :rank].T + grid[:rank, rank]
-
-
-def sheared(grid: np.ndarray) -> bool:
-    """Whether a grid's axes are not at right angles, by more than a header rounds.
-
-    Args:
-        grid: homogeneous, voxel to mm.
-    """
-    axes = grid[:-1, :-1] / np.linalg.norm(grid[:-1, :-1], axis=0)
-    return float(np.abs(axes.T @ axes - np.eye(len(axes))).max()) > SHEAR
 
 
 def straight(field: np.ndarray, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

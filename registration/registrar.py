@@ -20,6 +20,7 @@ from ganatomy.progress import counter
 from ganatomy.scans import Preprocessing, Scan, ScanError, read_scan
 from ganatomy.scans.placed import on_grid
 from ganatomy.tables import Table
+from ganatomy.trained import Source, Trained
 from registration.confidence import Confidence
 from registration.evidence import Sampled, signs_of
 from registration.landmarks import read_points
@@ -29,8 +30,6 @@ from registration.pair import check_scan, remarks_on
 from registration.refining import Reach, Refinement, refined
 from registration.registration import Registration, grid_of
 from registration.transforms import Affine, Transform
-
-Source = str | Path | Scan
 
 
 class OddPair(UserWarning):
@@ -53,14 +52,10 @@ class Settings(BaseModel):
     translate: str | None = None
 
 
-class Registrar:
+class Registrar(Trained):
     """Registers pairs of scans with a trained model.
 
-    Args:
-        model: a model folder, any MLflow URI, or an `Artifact`.
-
     Attributes:
-        artifact_: the model, loaded when first asked for.
         settings_: of the preset's postprocessing.
         confidence_: what its signs say about the error; None where it was not calibrated.
 
@@ -70,13 +65,6 @@ class Registrar:
     """
 
     settings: ClassVar[tuple[str, ...]] = tuple(Settings.model_fields)
-
-    def __init__(self, model: str | Path | Artifact):
-        self.model = model
-
-    @cached_property
-    def artifact_(self) -> Artifact:
-        return self.model if isinstance(self.model, Artifact) else artifacts.load(self.model)
 
     @cached_property
     def preprocessing_(self) -> Preprocessing:
@@ -257,12 +245,6 @@ class Registrar:
         check_scan(fixed, self.preprocessing_.rank, "fixed")
         check_scan(moving, self.preprocessing_.rank, "moving")
 
-    def read(self, source: Source) -> Scan:
-        """A scan as the model's preprocessing asks for it."""
-        if isinstance(source, Scan):
-            return source
-        return read_scan(source, window=self.preprocessing_.voi)
-
     # Served: what an endpoint answers for one pair, by name and MLflow type ---------------------
 
     inputs: ClassVar[tuple[str, ...]] = ("fixed", "moving")
@@ -307,15 +289,6 @@ class Registrar:
                 f"postprocessing.refine: {own.refine} is for rigid and affine models, and this one "
                 "bends: --set refine=none"
             )
-
-    @staticmethod
-    def trainable(table: Table) -> Table:
-        """All rows may be trained on."""
-        return table
-
-    @staticmethod
-    def check(holdout: Table, fpr: float, validation: Table | None) -> None:
-        """Nothing that is held out is too little; without any the score is not calibrated."""
 
     @classmethod
     def from_training(

@@ -12,7 +12,7 @@ import numpy as np
 
 from ganatomy.artifacts import write_whole
 from ganatomy.scans import Scan, ScanError
-from registration.conventions import sheared
+from ganatomy.scans.planes import sheared
 from registration.landmarks import write_points
 from registration.pictures import write_pictures
 from registration.registration import LIMIT, Registration, grid_of
@@ -170,7 +170,7 @@ def _write_moved(
 
 def _write_dicom(found: Registration, moved: Scan, folder: Path, settings: dict[str, Any]) -> Path:
     from ganatomy.scans.derived_image import derived_image
-    from ganatomy.scans.derived_series import derived_series
+    from ganatomy.scans.derived_series import derived_series, write_series
 
     if moved.affine is None:  # a radiograph, which has no place in the patient
         path = folder / "moved.dcm"
@@ -178,13 +178,7 @@ def _write_dicom(found: Registration, moved: Scan, folder: Path, settings: dict[
         made.save_as(path, enforce_file_format=True)
         return path
     files = derived_series(found.fixed, found.moving, moved.pixels[..., 0], "Moved", settings)
-    series = folder / "moved"
-    series.mkdir(exist_ok=True)
-    for old in series.glob("*.dcm"):
-        old.unlink()
-    for number, file in enumerate(files):
-        file.save_as(series / f"{number + 1:05d}.dcm", enforce_file_format=True)
-    return series
+    return write_series(files, folder / "moved")
 
 
 def _write_transform(

@@ -14,18 +14,18 @@ import pandas as pd
 from ganatomy.artifacts import write_whole
 from ganatomy.measures.fidelity import fidelity
 from ganatomy.measures.registration import mean_interval
+from ganatomy.report.translated import MOST, Translated, write_translations
 from ganatomy.scans import Prepared, Preprocessing, Scan, ScanError, read_scan
 from ganatomy.scans.intensity import resolve_channels
 from ganatomy.scans.placed import on_grid
 from ganatomy.tables import Table, TableError
-from synthesis.pictures import Shown, write_pictures
+from synthesis.pictures import shown_of
 
 if TYPE_CHECKING:
     from synthesis.translator import Translator
 
 OWN, INPUT = "this model", "the input as the output"
 CHOSEN = {"MAE": "mae", "PSNR": "psnr_db", "SSIM": "ssim"}
-SHOWN = 6
 WHERE = (
     "on the scan's own grid, in the box that the model sees, black in both where it sees nothing; "
     "the range is the target's window, or of targets without one each target's own"
@@ -63,7 +63,7 @@ def evaluate(
     rows: list[dict[str, Any]] = []
     failures: list[str] = []
     definitions: dict[str, str] = {}
-    shown: list[Shown] = []
+    shown: list[Translated] = []
     pairs = zip(table.names, table.whose, table.first, table.paths["target"], strict=True)
     for number, (name, patient, first, second) in enumerate(pairs):
         try:
@@ -81,7 +81,7 @@ def evaluate(
                 spent = seconds if method == OWN else np.nan
                 row = {"pair": name, "patient": str(patient), "method": method}
                 rows.append({**row, **measured, "seconds": spent})
-            if folder is not None and len(shown) < SHOWN:
+            if folder is not None and len(shown) < MOST:
                 shown.append(_shown(translator, name, scan, made, truth))
         except ScanError as error:
             failures.append(str(error))
@@ -96,7 +96,7 @@ def evaluate(
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         frame.to_csv(folder / "pairs.csv", index=False)
-        write_pictures(folder, shown)
+        write_translations(folder, shown)
         write_whole(folder / "measures.json", json.dumps(measures, indent=2))
     return Evaluation(measures, frame)
 
@@ -167,12 +167,12 @@ def _measured(
 
 def _shown(
     translator: Translator, name: str, scan: Scan, made: np.ndarray, truth: np.ndarray
-) -> Shown:
+) -> Translated:
     values = translator.values_
     pixels = values.of(np.nan_to_num(made, nan=-1.0))
     output = Scan(pixels, scan.affine, values.units, values.modality, scan.path, scan.kind)
     target = values.of(np.nan_to_num(truth) * 2 - 1)
-    return Shown.of(name, scan, output, np.where(np.isnan(made), values.low, target))
+    return shown_of(name, scan, output, np.where(np.isnan(made), values.low, target))
 
 
 def _summed(

@@ -2,98 +2,53 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-
 import numpy as np
 
+from ganatomy.report.translated import Translated
 from ganatomy.scans import Scan
 
-FILE = "translations.npz"
 SLICES, SIDE = 16, 256  # of a volume, pixels of the longer side
 
 
-@dataclass(frozen=True, eq=False)
-class Shown:
-    """One scan beside its translation and, where one is known, its target.
+def shown_of(name: str, scan: Scan, made: Scan, target: np.ndarray | None = None) -> Translated:
+    """A scan beside its translation; of a volume slices along the axis of the fewest.
 
-    Attributes:
-        name: of the scan.
-        numbers: which slices these are, [S]; one 0 of a picture.
-        count: how many there are.
-        size: height and width of a slice, mm, or pixels of a picture.
-        values: what 0 and 255 stand for in output and target.
-        units: of these.
-        images: 'input', 'output' and perhaps 'target', uint8 [S, H, W].
+    Args:
+        name: what the report calls it.
+        scan: the input.
+        made: the output, on the scan's grid.
+        target: [*grid, c] on that grid, in the output's units.
     """
-
-    name: str
-    numbers: np.ndarray
-    count: int
-    size: tuple[float, float]
-    values: tuple[float, float]
-    units: str
-    images: dict[str, np.ndarray]
-
-    @classmethod
-    def of(cls, name: str, scan: Scan, made: Scan, target: np.ndarray | None = None) -> Shown:
-        """Of a scan and its translation; of a volume slices along the axis of the fewest.
-
-        Args:
-            name: what the report calls it.
-            scan: the input.
-            made: the output, on the scan's grid.
-            target: [*grid, c] on that grid, in the output's units.
-        """
-        pixels = {"input": scan.pixels, "output": made.pixels}
-        if target is not None:
-            pixels["target"] = target
-        grey = {kind: array.mean(-1) for kind, array in pixels.items()}
-        spacing = list(scan.spacing or (1.0,) * scan.rank)
-        numbers, count = np.zeros(1, int), 1
-        if scan.rank == 3:
-            axis = int(np.argmin(scan.shape))
-            count = scan.shape[axis]
-            # The ends of a volume show little.
-            numbers = np.unique(np.linspace(count * 0.1, count * 0.9 - 1e-6, SLICES).astype(int))
-            grey = {k: np.take(np.moveaxis(v, axis, 0), numbers, 0) for k, v in grey.items()}
-            spacing.pop(axis)
-            if scan.kind != "dicom":  # NIfTI's first axis runs across a picture
-                grey = {k: v.transpose(0, 2, 1)[:, ::-1] for k, v in grey.items()}
-                spacing.reverse()
-        else:
-            grey = {kind: array[None] for kind, array in grey.items()}
-        step = max(1, -(-max(grey["input"].shape[1:]) // SIDE))
-        grey = {kind: array[:, ::step, ::step] for kind, array in grey.items()}
-        sides = [n * step * mm for n, mm in zip(grey["input"].shape[1:], spacing, strict=True)]
-        ends = np.percentile(grey["output" if target is None else "target"], (0.5, 99.5))
-        low, high = float(ends[0]), float(max(ends[1], ends[0] + 1e-6))
-        own = np.percentile(grey["input"], (0.5, 99.5))
-        images = {
-            kind: _shades(array, *((own[0], own[1]) if kind == "input" else (low, high)))
-            for kind, array in grey.items()
-        }
-        size = (float(sides[0]), float(sides[1]))
-        return cls(name, numbers, count, size, (low, high), made.units, images)
-
-
-def write_pictures(folder: Path, shown: Sequence[Shown]) -> None:
-    """Write what the report shows, whole or not at all; over what an earlier run showed."""
-    arrays: dict[str, np.ndarray] = {"names": np.array([one.name for one in shown], str)}
-    for place, one in enumerate(shown):
-        arrays |= {f"{place}/{kind}": image for kind, image in one.images.items()}
-        arrays |= {
-            f"{place}/numbers": one.numbers,
-            f"{place}/count": np.array(one.count),
-            f"{place}/size": np.array(one.size),
-            f"{place}/values": np.array(one.values),
-            f"{place}/units": np.array(one.units),
-        }
-    aside = folder / f"part-{FILE}"
-    np.savez_compressed(aside, allow_pickle=False, **arrays)
-    os.replace(aside, folder / FILE)
+    pixels = {"input": scan.pixels, "output": made.pixels}
+    if target is not None:
+        pixels["target"] = target
+    grey = {kind: array.mean(-1) for kind, array in pixels.items()}
+    spacing = list(scan.spacing or (1.0,) * scan.rank)
+    numbers, count = np.zeros(1, int), 1
+    if scan.rank == 3:
+        axis = int(np.argmin(scan.shape))
+        count = scan.shape[axis]
+        # The ends of a volume show little.
+        numbers = np.unique(np.linspace(count * 0.1, count * 0.9 - 1e-6, SLICES).astype(int))
+        grey = {k: np.take(np.moveaxis(v, axis, 0), numbers, 0) for k, v in grey.items()}
+        spacing.pop(axis)
+        if scan.kind != "dicom":  # NIfTI's first axis runs across a picture
+            grey = {k: v.transpose(0, 2, 1)[:, ::-1] for k, v in grey.items()}
+            spacing.reverse()
+    else:
+        grey = {kind: array[None] for kind, array in grey.items()}
+    step = max(1, -(-max(grey["input"].shape[1:]) // SIDE))
+    grey = {kind: array[:, ::step, ::step] for kind, array in grey.items()}
+    sides = [n * step * mm for n, mm in zip(grey["input"].shape[1:], spacing, strict=True)]
+    ends = np.percentile(grey["output" if target is None else "target"], (0.5, 99.5))
+    low, high = float(ends[0]), float(max(ends[1], ends[0] + 1e-6))
+    own = np.percentile(grey["input"], (0.5, 99.5))
+    images = {
+        kind: _shades(array, *((own[0], own[1]) if kind == "input" else (low, high)))
+        for kind, array in grey.items()
+    }
+    size = (float(sides[0]), float(sides[1]))
+    return Translated(name, numbers, count, size, (low, high), made.units, images)
 
 
 def _shades(array: np.ndarray, low: float, high: float) -> np.ndarray:

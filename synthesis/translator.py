@@ -15,12 +15,12 @@ from ganatomy.artifacts import Artifact
 from ganatomy.errors import WrongUse
 from ganatomy.progress import counter
 from ganatomy.registry import Preset
-from ganatomy.scans import Prepared, Preprocessing, Scan, ScanError, read_scan
+from ganatomy.scans import Prepared, Preprocessing, Scan, ScanError
 from ganatomy.scans.tiles import Tiles
 from ganatomy.tables import Table, read_table
+from ganatomy.trained import Source, Trained
 from synthesis.values import Values
 
-Source = str | Path | Scan
 PAIR = {"scan": "joined", "target": "joined"}
 OVERLAP = 0.5  # of windows over arrays, where the preset says nothing
 
@@ -38,14 +38,10 @@ class Settings(BaseModel):
     overlap: float | None = Field(None, gt=0, le=0.75)
 
 
-class Translator:
+class Translator(Trained):
     """Translates whole scans with a trained model.
 
-    Args:
-        model: a model folder, any MLflow URI, or an `Artifact`.
-
     Attributes:
-        artifact_: the model, loaded when first asked for.
         values_: what its output stands for, in the target's units where they are known.
 
     Example:
@@ -54,13 +50,6 @@ class Translator:
     """
 
     settings: ClassVar[tuple[str, ...]] = tuple(Settings.model_fields)
-
-    def __init__(self, model: str | Path | Artifact):
-        self.model = model
-
-    @cached_property
-    def artifact_(self) -> Artifact:
-        return self.model if isinstance(self.model, Artifact) else artifacts.load(self.model)
 
     @cached_property
     def values_(self) -> Values:
@@ -122,12 +111,6 @@ class Translator:
         tiles = Tiles.over(x.shape[:-1], tuple(size), overlap)
         places = (tiles.place(number) for number in range(len(tiles)))
         return tiles.blend((self._made(x[n][box]) for n, box in places), x.shape[:-1])
-
-    def read(self, source: Source) -> Scan:
-        """A scan as the model's preprocessing asks for it."""
-        if isinstance(source, Scan):
-            return source
-        return read_scan(source, window=self.preprocessing_.voi)
 
     def generated(self, scan: Scan) -> np.ndarray:
         """What the model makes of a scan, in [-1, 1], float32 [i, j(, k), C'].
@@ -227,15 +210,6 @@ class Translator:
                 f"--set target_channels={target}"
             )
 
-    @staticmethod
-    def trainable(table: Table) -> Table:
-        """All rows may be trained on."""
-        return table
-
-    @staticmethod
-    def check(holdout: Table, fpr: float, validation: Table | None) -> None:
-        """Nothing that is held out is too little: nothing is calibrated."""
-
     @classmethod
     def from_training(
         cls,
@@ -268,10 +242,6 @@ class Translator:
         from synthesis.evaluation import OWN, differences
 
         return differences(*(rows[rows["method"] == OWN] for rows in (first, other)))
-
-    @property
-    def preset(self) -> Preset:
-        return self.artifact_.preset
 
     # On disk -----------------------------------------------------------------------------------
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ganatomy.artifacts import ArtifactError
-from ganatomy.rows import append, rewrite, safe, whole_rows
+from ganatomy.report.translated import MOST, Translated, write_translations
+from ganatomy.rows import append, resumed, rewrite, safe, whole_rows
 from ganatomy.run_folder import claim
 from ganatomy.scans import Scan, ScanError
 from ganatomy.tables import Table, fingerprint
-from synthesis.pictures import Shown, write_pictures
+from synthesis.pictures import shown_of
 
 if TYPE_CHECKING:
     from synthesis.translator import Translator
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 ROWS = "translations.csv"
 COLUMNS = ("scan", "file", "kind", "units", "low", "high", "unseen", "seconds", "error", "input")
 SUFFIXES = (".nii.gz", ".png", ".dcm")
-SHOWN = 6  # scans in the report
 LEVELS = 255  # of whole numbers, below which values are kept as they are
 
 
@@ -62,7 +61,7 @@ def translate_to(
     done = _resume(folder, inputs)
     rest = [place for place, name in enumerate(table.names) if name not in done]
     (folder / "images").mkdir(exist_ok=True)
-    shown: list[Shown] = []
+    shown: list[Translated] = []
     # `a` and `a.png` would become one file.
     for number, place in enumerate(rest):
         name = table.names[place]
@@ -73,13 +72,13 @@ def translate_to(
         if progress is not None:
             progress(number + 1, len(rest))
     if shown:
-        write_pictures(folder, shown)
+        write_translations(folder, shown)
     rows = {row["scan"]: row for row in whole_rows(folder / ROWS, COLUMNS)}
     return [rows[name]["error"] for name in table.names if rows[name]["error"]]
 
 
 def _translated(
-    translator: Translator, path: Path, stem: Path, name: str, shown: list[Shown]
+    translator: Translator, path: Path, stem: Path, name: str, shown: list[Translated]
 ) -> list[Any]:
     """The row of one scan, between its name and its input; its files come first."""
     began = time.perf_counter()
@@ -90,8 +89,8 @@ def _translated(
         written = write_translation(made, scan, stem, settings)
     except (ScanError, OSError) as error:
         return [*[""] * (len(COLUMNS) - 3), " ".join(str(error).split())]
-    if len(shown) < SHOWN:
-        shown.append(Shown.of(name, scan, made))
+    if len(shown) < MOST:
+        shown.append(shown_of(name, scan, made))
     values = translator.values_
     seconds = round(time.perf_counter() - began, 3)
     file = written.relative_to(stem.parents[1]).as_posix()
@@ -180,6 +179,8 @@ def picture(made: Scan) -> Any:
 def _write_dicom(made: Scan, scan: Scan, stem: Path, settings: dict[str, Any]) -> Path:
     if made.channels != 1:
         raise ScanError(scan.path, f"is translated to {made.channels} channels", "one, in DICOM")
+    from ganatomy.scans.derived_series import write_series
+
     path = _named(stem, ".dcm")
     if made.affine is None:  # a radiograph, which has no place in the patient
         from ganatomy.scans.derived_image import derived_image
@@ -191,12 +192,7 @@ def _write_dicom(made: Scan, scan: Scan, stem: Path, settings: dict[str, Any]) -
     if len(files) == 1:
         files[0].save_as(path, enforce_file_format=True)
         return path
-    stem.mkdir(exist_ok=True)
-    for old in stem.glob("*.dcm"):
-        old.unlink()
-    for number, file in enumerate(files):
-        file.save_as(stem / f"{number + 1:05d}.dcm", enforce_file_format=True)
-    return stem
+    return write_series(files, stem)
 
 
 def dicom_files(made: Scan, scan: Scan, settings: dict[str, Any]) -> list[Any]:
@@ -215,17 +211,7 @@ def dicom_files(made: Scan, scan: Scan, settings: dict[str, Any]) -> list[Any]:
 def _resume(folder: Path, inputs: dict[str, str]) -> set[str]:
     """The names that are done; rows of scans to be translated again are dropped."""
     rows = whole_rows(folder / ROWS, COLUMNS)
-    done, again = set(), set()
-    for row in rows:
-        name = row["scan"]
-        if name not in inputs:
-            continue
-        same = row["input"] == inputs[name]
-        if not row["error"] and not same:
-            raise ArtifactError(
-                f"{folder} holds the translation of another file named {name}: choose another --out"
-            )
-        (again if row["error"] else done).add(name)
+    done, again = resumed(folder, rows, inputs, lambda row: not row["error"], "translation")
     if again:
         rewrite(folder / ROWS, COLUMNS, [row for row in rows if row["scan"] not in again])
     return done

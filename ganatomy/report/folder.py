@@ -12,8 +12,8 @@ import pandas as pd
 from ganatomy.errors import WrongUse
 from ganatomy.report.comparison import FILE, Compared, read_comparison
 from ganatomy.report.registration import PICTURES, SUMMARY, Planes, read_planes
-from ganatomy.report.translation import FILE as TRANSLATIONS
-from ganatomy.report.translation import Translated, read_translations
+from ganatomy.report.translated import FILE as TRANSLATIONS
+from ganatomy.report.translated import Translated, read_translations
 from ganatomy.report.volumes import Volumes, read_volumes
 
 SOUGHT = (

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from pydicom.valuerep import DSfloat, format_number_as_ds
 
 from ganatomy.scans.dicom_header import text
 from ganatomy.scans.errors import ScanError
-from ganatomy.scans.planes import LPS_TO_RAS
+from ganatomy.scans.planes import LPS_TO_RAS, sheared
 from ganatomy.scans.provenance import carry_body_part, complete, identity, made_by
 from ganatomy.scans.scan import Scan
 
@@ -104,8 +105,7 @@ def _check(place: Scan, source: Scan) -> None:
     if len(patients) > 1:
         problem = f"is of another patient than {place.path}"
         raise ScanError(source.path, problem, "one patient, in whose study the series lies")
-    cosines = place.affine[:3, :3] / np.linalg.norm(place.affine[:3, :3], axis=0)  # pyright: ignore
-    if np.abs(cosines.T @ cosines - np.eye(3)).max() > 1e-3:
+    if sheared(place.affine):  # pyright: ignore
         raise ScanError(place.path, "has a sheared grid", "planes stacked along their normal")
 
 
@@ -218,3 +218,17 @@ def _rounded(value: float) -> float:
 
 def _decimals(values: Any) -> list[Any]:
     return [DSfloat(float(value), auto_format=True) for value in values]
+
+
+def write_series(files: Sequence[Dataset], folder: Path) -> Path:
+    """Write the files of a series into a folder of their own, in place of what lies there.
+
+    Returns:
+        The folder.
+    """
+    folder.mkdir(exist_ok=True)
+    for old in folder.glob("*.dcm"):
+        old.unlink()
+    for number, file in enumerate(files):
+        file.save_as(folder / f"{number + 1:05d}.dcm", enforce_file_format=True)
+    return folder

@@ -14,6 +14,7 @@ SAME_PLACE = 1e-3  # mm
 MAX_RESIDUAL = 0.1  # mm; positions rounded to 0.1 mm are common
 NOTED_RESIDUAL = 0.01
 MAX_TILT = 0.1  # degrees
+SHEAR = 1e-3  # cosines of axes; rounded headers stay below
 # Ends rounded to 0.1 mm lean a short stack by more than 0.1°, though by no more than this; those
 # given more finely by no more than a tenth of it.
 ROUNDED_DRIFT = 0.2  # mm
@@ -103,3 +104,13 @@ def stack(planes: list[Plane], name: str) -> tuple[list[int], np.ndarray, list[s
     if residual > NOTED_RESIDUAL:
         notes.append(f"slices are up to {residual:.3f} mm off the regular grid")
     return order, planes[order[0]].affine(step), notes
+
+
+def sheared(grid: np.ndarray) -> bool:
+    """Whether a grid's axes are not at right angles, by more than a header rounds.
+
+    Args:
+        grid: homogeneous, voxel to mm.
+    """
+    axes = grid[:-1, :-1] / np.linalg.norm(grid[:-1, :-1], axis=0)
+    return float(np.abs(axes.T @ axes - np.eye(len(axes))).max()) > SHEAR

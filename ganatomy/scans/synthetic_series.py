@@ -22,6 +22,7 @@ from ganatomy.scans.derived_series import (
 )
 from ganatomy.scans.dicom_header import text
 from ganatomy.scans.errors import ScanError
+from ganatomy.scans.planes import sheared
 from ganatomy.scans.provenance import carry_body_part, complete, identity, made_by
 from ganatomy.scans.scan import Scan
 
@@ -56,8 +57,7 @@ def synthetic_series(
         raise ValueError(f"the image has shape {pixels.shape}, its source {source.shape}")
     if source.kind != "dicom" or not source.header or source.affine is None:
         raise ScanError(source.path, "is no DICOM series", "DICOM with its place in the patient")
-    cosines = source.affine[:3, :3] / np.linalg.norm(source.affine[:3, :3], axis=0)
-    if np.abs(cosines.T @ cosines - np.eye(3)).max() > 1e-3:
+    if sheared(source.affine):
         raise ScanError(source.path, "has a sheared grid", "planes stacked along their normal")
     planes = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, 2, 0)
     base = _base(complete(source.header[0], source.path), modality, title, settings)
