@@ -294,12 +294,12 @@ class Deformable(Aligner):
 
         aligned, apart = self.copies(batch)
         real, fake = joined(fixed, aligned), joined(fixed, played["moved"])
-        logit = judge(real)
+        logit, found = judge(real), judge(fake)
         return {
-            "adversarial": self.adversary.critic(logit, judge(fake)),
+            "adversarial": self.adversary.critic(logit, found),
             "apart": lambda: self.adversary.critic(logit, judge(joined(fixed, apart))),
             "rank": lambda: ops.softplus(
-                judge(joined(fixed, self.displaced(batch, played))) - judge(fake)
+                judge(joined(fixed, self.displaced(batch, played))) - found
             ),
             "penalty": lambda: gradient_penalty(judge, real, fake, batch["copy"][:, 4]),
         }
