@@ -50,7 +50,8 @@ def test_ants_finds_a_known_transform(kind):
     pytest.importorskip("ants", reason="antspyx is not installed")
     fixed = body(3)
     moving, points = displaced(fixed, known(fixed)), shown_points(fixed)
-    found = by_ants(fixed, moving, type_of_transform=kind)
+    # With every voxel looked at: which of them it draws by chance, no seed of its own settles.
+    found = by_ants(fixed, moving, type_of_transform=kind, aff_random_sampling_rate=1.0)
     assert error_of(found, points, known(fixed).points(points)) < 2.0
 
 

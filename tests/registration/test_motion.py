@@ -81,11 +81,11 @@ def test_other_codes_and_other_images_give_other_motions_and_equal_ones_the_same
 
 def test_a_motion_is_a_transform_without_folds_that_moves_the_scan():
     model = made(3)
-    # So that even what is untrained moves something.
-    last = model.networks["motion"].get_layer("velocity").get_layer("output")
-    last.kernel.assign(last.kernel * 3)
     image = np.random.default_rng(1).uniform(-1, 1, (1, *model.shape))
     found = model.motions(image, 1)
+    # What is untrained is as rough as noise, and of a size by chance; interpolation undoes a
+    # motion that rough as closely as this only where it is small.
+    found *= 0.1 / np.abs(found).max()
     alignment = Alignment(found, image, np.zeros(1))
     grid = np.diag([2.0, 2.0, 3.0, 1.0])
     transform = model.transform(alignment, 0, grid, grid)
