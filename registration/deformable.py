@@ -11,16 +11,17 @@ from keras import ops
 
 from ganatomy import losses
 from ganatomy.errors import WrongUse
-from ganatomy.game import Batch, Noise
+from ganatomy.game import Batch, Noise, Player, Stage
 from ganatomy.gradients import descend
 from ganatomy.networks.features import feature_network
 from ganatomy.objectives import check_critic, gradient_penalty, objective
+from registration import copies
 from registration.aligner import Aligner, Alignment, joined
 from registration.deformations import STEPS, Displacement, Velocity
-from registration.fields import compose, integrate, to_voxels, warp
+from registration.fields import compose, integrate, warp
 from registration.pair_critic import pair_critic
-from registration.perturbations import bend
 from registration.regularity import folding_penalty, smoothness
+from registration.segmentor import chances, marked, segmentor
 from registration.transforms import Affine, Transform
 from registration.velocity_network import COARSE, coarse_grid, enlarged, halved, velocity_network
 
@@ -37,10 +38,6 @@ SIMILARITIES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "l2": losses.l2,
 }
 EMPTY = -1.0  # what stands outside a sample
-COARSEST = 5  # points an axis of the noise that bends a copy
-CLOSE, FAR = 1.0, (2.0, 10.0)  # mm that a copy is bent by where it is aligned, and where not
-ASIDE = 2.0, 20.0  # mm that the warped image is displaced by, to rank below itself
-SHADE, GRAIN = 0.4, 0.1  # how much its intensities are changed
 
 
 class Deformable(Aligner):
@@ -74,6 +71,10 @@ class Deformable(Aligner):
             moving image is warped by it (Mok & Chung 2020, LapIRN).
         similarities: names of `SIMILARITIES`.
         labels: supervise with labels 1 to so many, which the table then has to have.
+        segmentor: channels at the finest grid of a network that learns these labels first, in a
+            stage `segmentation` of its own; 0 none. The generator then sees how likely it calls
+            each label at each voxel of either image, and the descent compares that too, by the
+            weight of `dice`: a pair needs no labels for it.
         steps: squarings that integrate the velocity; 0 takes it as the displacement itself, which
             may fold and has no simple inverse.
         adversary: the adversarial objective, a name of `ganatomy.objectives.objective`.
@@ -81,8 +82,8 @@ class Deformable(Aligner):
         spectral: divide the discriminator's kernels by their largest singular values.
         shift: mm; while training the moving scan is first displaced by up to so much along each
             axis, by whole voxels: crops that lie far apart are then no rare chance.
-        refinement: steps of descent on a pair's own velocity after the network, on similarity and
-            regularity alone.
+        refinement: steps of descent on a pair's own velocity after the network, on similarity,
+            what a segmentor finds and regularity alone.
         refinement_rate: how far such a step goes, coarse voxels.
         **game: `term_weights`, `optimizers`, `averages` of `AdversarialModel`.
 
@@ -114,6 +115,7 @@ class Deformable(Aligner):
         levels: int = 1,
         similarities: Sequence[str] = ("ncc",),
         labels: int = 0,
+        segmentor: int = 0,
         steps: int = STEPS,
         adversary: str = "least_squares",
         critic_width: int = 8,
@@ -129,11 +131,14 @@ class Deformable(Aligner):
             raise ValueError(f"similarities are {', '.join(SIMILARITIES)}, not {sorted(unknown)}")
         if spacing is not None and len(spacing) != len(shape) - 1:
             raise ValueError(f"spacing has {len(spacing)} numbers for {len(shape) - 1} axes")
+        if segmentor and not labels:
+            raise ValueError("a segmentor learns labels: say how many there are")
         check_critic(adversary, self._term_weights["discriminator/penalty"], bounded=spectral)
         self.shape, self.grid = tuple(shape), tuple(shape[:-1])
         self.spacing = tuple(spacing or (1.0,) * len(self.grid))
         self.width, self.depth = width, depth
         self.similarities, self.labels, self.steps = tuple(similarities), labels, steps
+        self.segmentor = segmentor
         self.adversary = objective(adversary)
         self.critic_width, self.spectral = critic_width, spectral
         self.shift = shift
@@ -152,25 +157,28 @@ class Deformable(Aligner):
 
     @property
     def noise(self) -> dict[str, Noise]:
-        bends = (*[COARSEST] * len(self.grid), len(self.grid))
-        return {
-            "close": Noise("normal", bends),
-            "far": Noise("normal", bends),
-            "grain": Noise("normal", self.shape),
-            "copy": Noise("uniform", (5,)),
-            "way": Noise("normal", (len(self.grid),)),
-            "aside": Noise("uniform", (1,)),
-            **({"shift": Noise("uniform", (len(self.grid),))} if self.shift else {}),
-        }
+        shift = {"shift": Noise("uniform", (len(self.grid),))} if self.shift else {}
+        return copies.noise(self.shape) | shift
 
     def build_networks(self) -> dict[str, keras.Model]:
+        channels, found = self.shape[-1], {}
+        if self.segmentor:
+            found["segmentor"] = segmentor(self.shape, self.labels, self.segmentor)
+            channels += self.labels
         return {
+            **found,
             **{
-                name: velocity_network((*grid, self.shape[-1]), self.width, self.depth, name)
+                name: velocity_network((*grid, channels), self.width, self.depth, name)
                 for name, grid in self._levels
             },
             "discriminator": pair_critic(self.shape, self.critic_width, spectral=self.spectral),
         }
+
+    def stages(self) -> list[Stage]:
+        learn = Stage(
+            "segmentation", Player("segmentor", self.segmentor_terms), play=lambda batch: {}
+        )
+        return [*([learn] if self.segmentor else []), *super().stages()]
 
     @property
     def generators(self) -> tuple[str, ...]:
@@ -180,7 +188,7 @@ class Deformable(Aligner):
 
     def velocity(self, fixed: Tensor, moving: Tensor, training: bool = False) -> Tensor:
         """The velocity that takes one image to the other, [B, *coarse, rank], in coarse voxels."""
-        pyramid = [(fixed, moving)]
+        pyramid = [(self.seen(fixed), self.seen(moving))]
         for _ in self._levels[1:]:
             pyramid.append(tuple(halved(image) for image in pyramid[-1]))
         found = None
@@ -192,6 +200,12 @@ class Deformable(Aligner):
             more = network(joined(f, m), training=training)
             found = more if found is None else found + more
         return found
+
+    def seen(self, image: Tensor) -> Tensor:
+        """An image as the generator sees it, [B, *grid, C], with a segmentor [.., C + labels]."""
+        if not self.segmentor:
+            return image
+        return ops.stop_gradient(marked(image, chances(self.network("segmentor"), image)))
 
     def flow(self, velocity: Tensor) -> Tensor:
         """The displacement on the coarse grid, [B, *coarse, rank], in its voxels."""
@@ -247,6 +261,18 @@ class Deformable(Aligner):
         terms["smoothness"] = lambda: smoothness(flow, spacing)
         terms["folding"] = lambda: folding_penalty(flow)
         return terms
+
+    def segmentor_terms(self, batch: Batch, played: dict[str, Tensor]) -> dict[str, Any]:
+        """What the segmentor misses of either image's labels."""
+        network = self.networks["segmentor"]
+        images = batch["fixed"], self.shifted(batch["moving"], batch)
+        answers = [network(image, training=True) for image in images]
+
+        def term(form: Any) -> Tensor:
+            pairs = zip(answers, self._labels(batch), strict=True)
+            return sum(losses.shape(logits, labels, form=form) for logits, labels in pairs) / 2.0
+
+        return {"cross_entropy": lambda: term("cross_entropy"), "dice": lambda: term("dice")}
 
     def cycle(self, fixed: Tensor, moving: Tensor, moved: Tensor) -> Tensor:
         """How far the moving image is from itself after the way to the fixed one and back, [B].
@@ -305,34 +331,17 @@ class Deformable(Aligner):
         }
 
     def displaced(self, batch: Batch, played: dict[str, Tensor]) -> Tensor:
-        """The warped image displaced by `ASIDE` as a whole; interpolated once, as that is."""
-        way: Any = batch["way"]
-        far = ASIDE[0] + (ASIDE[1] - ASIDE[0]) * batch["aside"]
-        squared: Any = ops.sum(ops.square(way), axis=-1, keepdims=True)
-        length: Any = ops.sqrt(squared + 1e-12)
-        step = far * way / length / np.array(self.spacing, np.float32)
+        """The warped image displaced as a whole; interpolated once, as that is."""
         field: Any = self.field(played["flow"])
+        step = copies.aside(batch, self.spacing)
         step = ops.reshape(step, (-1, *[1] * len(self.grid), len(self.grid)))
         whole = compose(ops.broadcast_to(step, ops.shape(field)), field)
         return warp(played["moving"], whole, value=EMPTY)
 
     def copies(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The fixed image with other contrast and noise, bent by little and by much."""
-        draw = batch["copy"]
-
-        def number(place: int) -> Tensor:
-            return ops.reshape(draw[:, place], (-1,) + (1,) * len(self.shape))
-
-        light: Any = ops.clip((batch["fixed"] + 1) / 2, 1e-6, 1.0)
-        shaded = 2 * light ** ops.exp(SHADE * (2 * number(0) - 1)) - 1
-        copy = ops.clip(shaded + GRAIN * number(1) * batch["grain"], -1.0, 1.0)
-        near, (least, most) = CLOSE * draw[:, 2], FAR
-        away = least + (most - least) * draw[:, 3]
-        columns, coarse = np.diag(self.spacing) * COARSE, coarse_grid(self.grid)
-        close, far = (
-            to_voxels(bend(batch[name], error, coarse, columns), columns)
-            for name, error in (("close", near), ("far", away))
-        )
+        copy = copies.shaded(batch["fixed"], batch)
+        close, far = copies.bends(batch, self.grid, self.spacing)
         return self.warped(copy, close), self.warped(copy, far)
 
     # Alignment --------------------------------------------------------------------------------
@@ -346,11 +355,18 @@ class Deformable(Aligner):
         return velocity, moved, self.judged(fixed, moved, ops.ones_like(moved[..., :1]))
 
     def refined(self, fixed: Tensor, moving: Tensor, velocity: Tensor) -> Tensor:
-        """A velocity after some steps down the pair's own similarity and regularity."""
+        """A velocity after some steps down the pair's own similarity, shapes and regularity."""
+
+        shapes = []
+        if self.segmentor:
+            shapes = [chances(self.network("segmentor"), image) for image in (fixed, moving)]
 
         def value(velocity: Tensor) -> Tensor:
             flow = self.flow(velocity)
             terms = self.content_terms(fixed, self.warped(moving, flow), flow)
+            if shapes:
+                there, here = shapes[0], self.warped(shapes[1], flow, value=0.0)
+                terms["dice"] = lambda: losses.dice(there, here, background=True)
             return sum(self.weight(f"generator/{name}") * term() for name, term in terms.items())
 
         return descend(value, velocity, steps=self.refinement, learning_rate=self.refinement_rate).x

@@ -217,6 +217,35 @@ def test_descent_after_the_network_makes_the_pair_more_alike():
     assert after < 0.5 * before
 
 
+def test_a_segmentor_learns_the_labels_and_brings_them_together_where_a_pair_has_none():
+    import keras
+
+    weights = {"generator/ncc": 0.0, "generator/dice": 1.0, "generator/smoothness": 0.01}
+    shape = (24, 24, 1)
+    settings = {"width": 2, "critic_width": 2, "labels": 1, "segmentor": 2, "refinement": 30}
+    model = Deformable(shape, **settings, term_weights=weights)
+    image = np.full((1, *shape), -1.0, "float32")
+    image[:, 8:16, 8:16] = 1.0
+    other = np.roll(image, 2, axis=1)
+    batch = batch_of(model, labels=1) | {"fixed": image, "moving": other}
+    batch |= {"fixed_labels": image > 0, "moving_labels": other > 0}
+    # Sure of what is bright.
+    sure = keras.Sequential([keras.Input(shape), keras.layers.Conv2D(2, 1)])
+    sure.layers[0].set_weights([np.array([-20.0, 20.0]).reshape(1, 1, 1, 2), np.zeros(2)])
+    unsure, terms = model.networks["segmentor"], model.segmentor_terms
+    lost = [float(terms(batch, {})[name]()[0]) for name in ("cross_entropy", "dice")]
+    model.networks["segmentor"] = sure
+    found = [float(terms(batch, {})[name]()[0]) for name in ("cross_entropy", "dice")]
+    assert all(new < 1e-3 < old for new, old in zip(found, lost, strict=True))
+    seen = np.asarray(model.seen(image))
+    np.testing.assert_allclose(seen[..., 1], image[..., 0], atol=1e-5)
+    assert [stage.name for stage in model.stage_list] == ["segmentation", "adversarial"]
+    assert unsure.output_shape == (None, 24, 24, 2)
+    moved = model.align(image, other).moved
+    missed = [np.abs(image - x).mean() for x in (other, moved)]
+    assert missed[1] < 0.2 * missed[0]
+
+
 def test_supervision_without_labels_says_what_is_missing():
     model = made(2, labels=2)
     data = {name: array[:, None] for name, array in batch_of(model).items()}
@@ -267,6 +296,7 @@ def test_the_perceptual_term_sees_volumes_and_trains_nothing_else():
     ("settings", "message"),
     [
         ({"similarities": ["likeness"]}, "similarities are ncc"),
+        ({"segmentor": 2}, "a segmentor learns labels"),
         ({"spacing": [1.0]}, "spacing has 1 numbers for 3 axes"),
         ({"adversary": "wasserstein", "spectral": False}, "bounded slope"),
     ],
