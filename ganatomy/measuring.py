@@ -14,6 +14,9 @@ from ganatomy.arguments import name_of, trained_face
 from ganatomy.exits import SOME_FAILED
 from ganatomy.printing import numbered
 
+# Where a model's measures hold those of the first minus its own.
+GAPS = "first model minus this"
+
 json_option = click.option(
     "--json",
     "json_file",
@@ -39,9 +42,9 @@ def measure_each(
         json_file: written where one is given.
         out: a folder for what is measured, of each model where there are several.
         measured: of a model's face, its name among the others and its folder, what measures.json
-            holds; prints it.
+            holds; prints it. Where it gives GAPS, these reach comparison.json for the report.
     """
-    from ganatomy.artifacts import refuse_full
+    from ganatomy.artifacts import refuse_full, write_whole
 
     names = numbered(map(name_of, models), "-{}")
     folders = [out if out is None or len(models) == 1 else out / name for name in names]
@@ -51,6 +54,13 @@ def measure_each(
     found = {}
     for model, source, folder, name in zip(models, sources, folders, names, strict=True):
         found[name] = measured(trained_face(model, task, "evaluate", source), name, folder)
+    told = [
+        {"of": names[0], "minus": name, "measures": found[name][GAPS]}
+        for name in names
+        if GAPS in found[name]
+    ]
+    if out is not None and told:
+        write_whole(out / "comparison.json", json.dumps(told, indent=2))
     if json_file is not None:
         shown = found if len(models) > 1 else found[names[0]]
         json_file.write_text(json.dumps(shown, indent=2))

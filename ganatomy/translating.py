@@ -10,7 +10,7 @@ import click
 
 from ganatomy.arguments import table_of, trained_face
 from ganatomy.exits import SOME_FAILED, plain_errors
-from ganatomy.measuring import measure_each
+from ganatomy.measuring import GAPS, measure_each
 from ganatomy.printing import print_translations
 
 
@@ -68,6 +68,6 @@ def evaluate_translations(
                 f"{key} of {other} minus {name}: {gap['value']:+.4g} "
                 f"({gap['low']:+.4g} to {gap['high']:+.4g})"
             )
-        return {**done.measures, "first model minus this": gaps}
+        return {**done.measures, GAPS: gaps}
 
     measure_each("translate", models, sources, json_file, out, measured)

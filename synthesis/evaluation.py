@@ -12,8 +12,10 @@ import numpy as np
 import pandas as pd
 
 from ganatomy.artifacts import write_whole
+from ganatomy.measures.distribution import set_measures
 from ganatomy.measures.fidelity import fidelity
 from ganatomy.measures.registration import mean_interval
+from ganatomy.measures.seen import feature_distance, network_features, of_sets
 from ganatomy.report.translated import MOST, Translated, write_translations
 from ganatomy.scans import Prepared, Preprocessing, Scan, ScanError, read_scan
 from ganatomy.scans.intensity import resolve_channels
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 OWN, INPUT = "this model", "the input as the output"
 CHOSEN = {"MAE": "mae", "PSNR": "psnr_db", "SSIM": "ssim"}
+NETWORK = "mednist"  # that perceptual distance, FID and KID see through
 WHERE = (
     "on the scan's own grid, in the box that the model sees, black in both where it sees nothing; "
     "the range is the target's window, or of targets without one each target's own"
@@ -39,6 +42,55 @@ class Evaluation(NamedTuple):
     scores: pd.DataFrame
 
 
+class Compared(NamedTuple):
+    """A scan's translation beside its target, on the scan's grid, in shares of the target's range.
+
+    Attributes:
+        scan: the input.
+        made: what the model made, in [-1, 1], NaN where it saw nothing, [*grid, C'].
+        target: in shares, NaN where nothing is known, [*grid, C'].
+        images: by method, in the box that the model sees, 0 outside of what it sees.
+        truth: the target there.
+        seconds: that the model took.
+    """
+
+    scan: Scan
+    made: np.ndarray
+    target: np.ndarray
+    images: dict[str, np.ndarray]
+    truth: np.ndarray
+    seconds: float
+
+
+def compare(translator: Translator, first: Path, second: Path) -> Compared:
+    """Translate a scan, and bring its target, and the scan itself as its translation, beside it.
+
+    Args:
+        translator: with its model.
+        first: the scan.
+        second: its aligned target.
+
+    Raises:
+        ScanError: one cannot be read, they do not belong together, or the model sees nothing.
+    """
+    scan = translator.read(first)
+    real = read_scan(second, window=_settings(translator).voi)
+    began = time.perf_counter()
+    prepared = translator.preprocessing_.apply(scan)
+    made = translator.made_of(prepared)
+    seconds = time.perf_counter() - began
+    target = target_shares(translator, scan, real)
+    images = {OWN: (made + 1) / 2, INPUT: _own_shares(translator, scan, prepared, target)}
+    seen: Any = np.isfinite(made).all(-1) & np.isfinite(target).all(-1)
+    places = np.argwhere(seen)
+    if not len(places):
+        raise ScanError("the pair", "has nothing that the model sees", "another framing")
+    box = tuple(slice(a, b + 1) for a, b in zip(places.min(0), places.max(0), strict=True))
+    inside = seen[box][..., None]
+    boxed = {name: np.where(inside, image[box], 0) for name, image in images.items()}
+    return Compared(scan, made, target, boxed, np.where(inside, target[box], 0), seconds)
+
+
 def evaluate(
     translator: Translator,
     table: Table,
@@ -46,10 +98,11 @@ def evaluate(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """MAE, PSNR and SSIM of a model on aligned pairs, with intervals over patients.
+    """MAE, RMSE, PSNR, SSIM and perceptual distance on aligned pairs, and FID and KID of all.
 
-    Intensities are shares of the target's range, 0 to 1; where that is a window in known units,
-    MAE is given in these too. The plain baseline is the scan itself, in shares of its own range.
+    Intervals are over patients. Intensities are shares of the target's range, 0 to 1; where that is
+    a window in known units, MAE is given in these too. The plain baseline is the scan itself, in
+    shares of its own range.
 
     Args:
         translator: with its model.
@@ -64,25 +117,21 @@ def evaluate(
     failures: list[str] = []
     definitions: dict[str, str] = {}
     shown: list[Translated] = []
+    # By method, and of the targets: features of every slice, for what compares sets.
+    seen: dict[str, list[np.ndarray]] = {}
     pairs = zip(table.names, table.whose, table.first, table.paths["target"], strict=True)
     for number, (name, patient, first, second) in enumerate(pairs):
         try:
-            scan = translator.read(first)
-            target = read_scan(second, window=_settings(translator).voi)
-            began = time.perf_counter()
-            prepared = translator.preprocessing_.apply(scan)
-            made = translator.made_of(prepared)
-            seconds = time.perf_counter() - began
-            truth = target_shares(translator, scan, target)
-            images = {OWN: (made + 1) / 2, INPUT: _own_shares(translator, scan, prepared, truth)}
-            seen: Any = np.isfinite(made).all(-1) & np.isfinite(truth).all(-1)
-            for method, image in images.items():
-                measured = _measured(translator, image, truth, seen, definitions)
-                spent = seconds if method == OWN else np.nan
+            pair = compare(translator, first, second)
+            for method, image in pair.images.items():
+                measured = _measured(translator, image, pair.truth, definitions)
+                spent = pair.seconds if method == OWN else np.nan
                 row = {"pair": name, "patient": str(patient), "method": method}
                 rows.append({**row, **measured, "seconds": spent})
+            for method, image in {**pair.images, "targets": pair.truth}.items():
+                seen.setdefault(method, []).append(network_features(image, 0, 1, NETWORK))
             if folder is not None and len(shown) < MOST:
-                shown.append(_shown(translator, name, scan, made, truth))
+                shown.append(_shown(translator, name, pair))
         except ScanError as error:
             failures.append(str(error))
         if progress is not None:
@@ -93,12 +142,24 @@ def evaluate(
         )
     frame = pd.DataFrame(rows)
     measures = _summed(translator, frame, table.patient is not None, definitions, failures)
+    measures["sets"] = _sets(seen)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         frame.to_csv(folder / "pairs.csv", index=False)
         write_translations(folder, shown)
         write_whole(folder / "measures.json", json.dumps(measures, indent=2))
     return Evaluation(measures, frame)
+
+
+def _sets(seen: dict[str, list[np.ndarray]]) -> dict[str, list[dict[str, Any]]]:
+    """By method, FID and KID of its images beside the targets; none where there are too few."""
+    features = {name: np.concatenate(parts) for name, parts in seen.items()}
+    targets = features.pop("targets")
+    return {
+        name: [one.to_dict() for one in set_measures(own, targets, of_sets(NETWORK))]
+        for name, own in features.items()
+        if min(len(own), len(targets)) > 1
+    }
 
 
 def target_shares(translator: Translator, scan: Scan, target: Scan) -> np.ndarray:
@@ -140,23 +201,20 @@ def _own_shares(
 
 
 def _measured(
-    translator: Translator,
-    image: np.ndarray,
-    truth: np.ndarray,
-    seen: np.ndarray,
-    definitions: dict[str, str],
+    translator: Translator, image: np.ndarray, truth: np.ndarray, definitions: dict[str, str]
 ) -> dict[str, float]:
-    places = np.argwhere(seen)
-    if not len(places):
-        raise ScanError("the pair", "has nothing that the model sees", "another framing")
-    box = tuple(slice(a, b + 1) for a, b in zip(places.min(0), places.max(0), strict=True))
-    inside = seen[box][..., None]
-    found, real = (np.where(inside, array[box], 0) for array in (image, truth))
     measured = {}
-    for one in fidelity(found, real, 1.0):
+    for one in fidelity(image, truth, 1.0):
+        if one.name == "MSE":
+            measured["rmse"] = float(np.sqrt(one.value))
+            definitions["rmse"] = f"root of the {one.definition}, {WHERE}"
         if one.name in CHOSEN and isinstance(one.value, float):
             measured[CHOSEN[one.name]] = one.value
             definitions[CHOSEN[one.name]] = f"{one.definition}, {WHERE}"
+    looks = feature_distance(image, truth, 0, 1, NETWORK)
+    if looks is not None:
+        measured["perceptual"] = looks.value
+        definitions["perceptual"] = f"{looks.name}: {looks.definition}, {WHERE}"
     values = translator.values_
     if values.exact and values.units != "unknown":
         name = f"mae_{values.units.lower()}"
@@ -165,10 +223,8 @@ def _measured(
     return measured
 
 
-def _shown(
-    translator: Translator, name: str, scan: Scan, made: np.ndarray, truth: np.ndarray
-) -> Translated:
-    values = translator.values_
+def _shown(translator: Translator, name: str, pair: Compared) -> Translated:
+    values, scan, made, truth = translator.values_, pair.scan, pair.made, pair.target
     pixels = values.of(np.nan_to_num(made, nan=-1.0))
     output = Scan(pixels, scan.affine, values.units, values.modality, scan.path, scan.kind)
     target = values.of(np.nan_to_num(truth) * 2 - 1)

@@ -77,18 +77,20 @@ def feature_distance(
     network = _network(name, OF_PAIRS[name])
     longest = max(np.shape(found)[:2])
     share = min(1.0, LARGEST / longest)
+    pages = (
+        p if share == 1 else _resized(p, *(max(16, round(n * share)) for n in p.shape))
+        for pair in zip(_pages(found, low, high), _pages(truth, low, high), strict=True)
+        for p in pair
+    )
     values = []
-    for pair in zip(_pages(found, low, high), _pages(truth, low, high), strict=True):
-        a, b = (
-            p if share == 1 else _resized(p, *(max(16, round(n * share)) for n in p.shape))
-            for p in pair
-        )
-        layers = [_unit(layer) for layer in _seen(network, np.stack([a, b]))]
-        values.append(sum(float(((x - y) ** 2).sum(-1).mean()) for x, y in layers))
+    for batch in _batches(pages):  # of pairs, one after the other
+        layers = [_unit(layer) for layer in _seen(network, batch)]
+        apart = [((v[::2] - v[1::2]) ** 2).sum(-1).mean((1, 2)) for v in layers]
+        values.append(np.sum(apart, axis=0))
     how = f"longer side at most {LARGEST} pixels, {low:g} to {high:g} as -1 to 1"
     return Measure(
         f"perceptual[{name}]",
-        float(np.mean(values)),
+        float(np.mean(np.concatenate(values))),
         f"LPIPS without its weights, layers {', '.join(OF_PAIRS[name])}; {how}",
     )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ganatomy.measures import Interval
+from ganatomy.report.translated_runs import runs_section
 from ganatomy.report.words import as_interval, count, decimal, interval, signed, title
 
 FILE = "comparison.json"
@@ -66,7 +67,10 @@ def _record(path: Path) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as cause:
         raise ValueError(f"{path}: {cause}") from cause
-    if not isinstance(record, dict) or not {"measures", "n_healthy", "n_abnormal"} <= set(record):
+    wanted = {"measures", "n_healthy", "n_abnormal"}
+    if isinstance(record, dict) and record.get("task") == "translate":
+        wanted = {"measures", "methods", "n_pairs"}
+    if not isinstance(record, dict) or not wanted <= set(record):
         raise ValueError(f"{path}: not the measures of an evaluation")
     return record
 
@@ -79,6 +83,8 @@ def comparison_section(models: list[Compared]) -> dict[str, Any] | None:
     """
     if not models:
         return None
+    if models[0].record.get("task") == "translate":
+        return runs_section(models)
     tables = [
         {"title": name, **table}
         for name, table in (
@@ -90,6 +96,7 @@ def comparison_section(models: list[Compared]) -> dict[str, Any] | None:
     over = "patients" if models[0].record.get("patients") else "scans"
     return {
         "tables": tables,
+        "planes": [],
         "explain": (
             f"A difference is the measure of {models[0].name} minus that of the row, on the scans "
             "that both could read and on the same resamples. Intervals hold 95 % of the values "
@@ -103,6 +110,9 @@ def comparison_verdict(models: list[Compared]) -> str:
     """How the models stand to each other, in one or two sentences."""
     first, *others = models
     record = first.record
+    if record.get("task") == "translate":
+        pairs = count(int(record["n_pairs"]), "pair")
+        return f"{count(len(models), 'model')} measured on {pairs} of scans."
     said = (
         f"{count(len(models), 'model')} measured on {int(record['n_healthy']):,} healthy and "
         f"{count(int(record['n_abnormal']), 'abnormal scan')}."

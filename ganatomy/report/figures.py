@@ -254,6 +254,55 @@ def profile(lines: Mapping[str, np.ndarray], length: float, units: str) -> Marku
     return _svg(width, height, f"Line profile: {ends}", drawn)
 
 
+def plane(
+    points: Mapping[str, tuple[Interval, Interval]], across: str, up: str, told: str
+) -> Markup:
+    """Points with their intervals by two measures, each with its short name beside it.
+
+    Args:
+        points: by name, the measure from left to right and the one from below up; an interval of
+            no width is drawn without ends.
+        across: what the first is.
+        up: what the second is.
+        told: the whole figure in words, for who cannot see it.
+    """
+    width, height, left, right, top, bottom = 360, 320, 60, 18, 14, 46
+    ends = []
+    for of in zip(*points.values(), strict=True):
+        low, high = min(one.low for one in of), max(one.high for one in of)
+        slack = 0.08 * (high - low) or 0.08 * abs(high) or 1.0
+        ends.append((low - slack, high + slack))
+    (first, last), (bottom_end, top_end) = ends
+    x = _axis(first, last, left, width - right)
+    y = _axis(bottom_end, top_end, height - bottom, top)
+    drawn = []
+    marks = ticks(bottom_end, top_end, 4)
+    for tick, text in zip(marks, tick_texts(marks), strict=True):
+        drawn.append(_line(left, y(tick), width - right, y(tick), "grid"))
+        drawn.append(_text(left - 6, y(tick) + 4, text, "tick", "end"))
+    marks = ticks(first, last, 4)
+    for tick, text in zip(marks, tick_texts(marks), strict=True):
+        drawn.append(_line(x(tick), top, x(tick), height - bottom, "grid"))
+        drawn.append(_text(x(tick), height - bottom + 17, text, "tick", "middle"))
+    for name, (one, other) in points.items():
+        at, level = x(one.value), y(other.value)
+        if one.high > one.low:
+            drawn.append(_line(x(one.low), level, x(one.high), level, "curve thin"))
+        if other.high > other.low:
+            drawn.append(_line(at, y(other.low), at, y(other.high), "curve thin"))
+        drawn.append(f'<circle class="point" cx="{at:.1f}" cy="{level:.1f}" r="4.5"/>')
+        far = at > width * 0.75
+        drawn.append(
+            _text(at + (-8 if far else 8), level - 7, name, "mark", "end" if far else "start")
+        )
+    drawn.append(_text((left + width - right) / 2, height - 8, across, "tick", "middle"))
+    drawn.append(
+        f'<text class="tick" text-anchor="middle" transform="translate(13 '
+        f'{(top + height - bottom) / 2:.1f}) rotate(-90)">{escape(up)}</text>'
+    )
+    return _svg(width, height, told, drawn)
+
+
 def colour_bar(name: str, stops: list[tuple[str, str]]) -> Markup:
     """A colour scale from left to right; `name` makes its gradient's id."""
     parts = "".join(f'<stop offset="{at}" stop-color="{c}"/>' for at, c in stops)

@@ -139,6 +139,8 @@ def _head(findings: Findings, scored: Scored | None, rows: list[Row]) -> dict[st
 def _task(findings: Findings) -> str:
     recipe = findings.config.get("preset")
     task = recipe.get("task") if isinstance(recipe, dict) else findings.measures.get("task")
+    if findings.compared and task is None:
+        task = findings.compared[0].record.get("task")
     registers = bool(findings.registration) or task == "register"
     if findings.translations or task == "translate":
         return "Translation"

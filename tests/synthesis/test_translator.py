@@ -17,6 +17,7 @@ from PIL import Image
 
 from ganatomy import artifacts, registry
 from ganatomy.cli import cli
+from ganatomy.report import write_report
 from ganatomy.scans import Scan, ScanError, read_scan
 from ganatomy.serving import signature
 from ganatomy.tables import read_table
@@ -253,7 +254,16 @@ def test_evaluate_measures_a_model_beside_the_input_as_it_is(model, tmp_path):
     assert own["mae"]["low"] <= own["mae"]["value"] <= own["mae"]["high"]
     assert own["psnr_db"]["value"] > 30 > 10 > plain["psnr_db"]["value"]
     assert own["ssim"]["value"] > 0.9 > 0 > plain["ssim"]["value"]
+    assert 0 < own["perceptual"]["value"] < plain["perceptual"]["value"]
+    assert own["mae"]["value"] < own["rmse"]["value"] < 2 * own["mae"]["value"]
+    fid = {name: one[0]["value"] for name, one in found["model"]["sets"].items()}
+    assert fid["this model"] < fid["the input as the output"]
+    assert "n = 52 and 52" in found["model"]["sets"]["this model"][0]["definition"]
     gap = found["model-2"]["first model minus this"]["mae"]
     assert gap == {"value": 0, "low": 0, "high": 0}
     assert "uniform window of 7" in found["model"]["definitions"]["ssim"]
     assert (tmp_path / "e" / "model-2" / "pairs.csv").exists()
+    write_report(tmp_path / "e", tmp_path / "report.html")
+    html = (tmp_path / "report.html").read_text()
+    assert "2 models measured on 4 pairs of scans" in html
+    assert html.count('aria-label="Perception–distortion plane of RMSE') == 2
