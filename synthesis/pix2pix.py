@@ -102,6 +102,19 @@ class Pix2Pix(Translation):
         self.adversary = objective(adversary)
         self.assemble()
 
+    # What a variant changes ----------------------------------------------------------------------
+
+    def condition(self, scan: Tensor) -> Tensor:
+        """What generators and discriminator see of scans [B, *size, C]: here all of it."""
+        return scan
+
+    @property
+    def seen_channels(self) -> int:
+        """Of what the first generator sees: here the scan's."""
+        return self.shape[-1]
+
+    # What it is made of --------------------------------------------------------------------------
+
     @property
     def noise(self) -> dict[str, Noise]:
         networks: dict[str, Any] = {name: self.networks[name] for name in self.chain}
@@ -113,29 +126,39 @@ class Pix2Pix(Translation):
         return masks | ({"mix": Noise("uniform")} if self._weighed("discriminator/penalty") else {})
 
     def build_networks(self) -> dict[str, keras.Model]:
-        both = (*self.shape[:-1], self.shape[-1] + self.target_shape[-1])
+        seen, made = self.seen_channels, self.target_shape[-1]
         generators = {
-            name: image_generator(
-                self.generator,
-                self.shape if name == "generator" else both,
-                self.target_shape[-1],
-                self.width,
-                name=name,
-                **self.generator_settings,
-            )
+            name: self.generator_of(name, seen if name == "generator" else seen + made, made)
             for name in self.chain
         }
         return generators | {
-            "discriminator": patch_critic(
-                both,
-                self.critic_width,
-                self.critic_depth,
-                self.critic_norm,
-                self.spectral,
-                self.scales,
-                name="discriminator",
-            ),
+            "discriminator": self.critic_of("discriminator", self.shape[-1] + made)
         }
+
+    def generator_of(
+        self, name: str, channels: int, made: int, sides: tuple[int, ...] | None = None
+    ) -> keras.Model:
+        """A generator as the settings say, from so many channels to so many, on the model's grid
+        or another.
+        """
+        shape = (*(sides or self.shape[:-1]), channels)
+        return image_generator(
+            self.generator, shape, made, self.width, name=name, **self.generator_settings
+        )
+
+    def critic_of(
+        self, name: str, channels: int, sides: tuple[int, ...] | None = None
+    ) -> keras.Model:
+        """A critic of patches as the settings say."""
+        return patch_critic(
+            (*(sides or self.shape[:-1]), channels),
+            self.critic_width,
+            self.critic_depth,
+            self.critic_norm,
+            self.spectral,
+            self.scales,
+            name=name,
+        )
 
     def stages(self) -> list[Stage]:
         return [
@@ -149,21 +172,35 @@ class Pix2Pix(Translation):
     # Training ----------------------------------------------------------------------------------
 
     def play(self, batch: Batch) -> dict[str, Any]:
-        made = []
+        made = self.made_of(self.condition(batch["scan"]), batch)
+        return {"drafts": made[:-1], "generated": made[-1]}
+
+    def made_of(self, seen: Tensor, batch: Batch | None = None) -> list[Tensor]:
+        """What every generator makes, one after the other.
+
+        Args:
+            seen: by the first of them, [B, *size, seen_channels].
+            batch: with the dropout of a step of training; None after training.
+        """
+        made: list[Tensor] = []
         for name in self.chain:
+            shown = beside(seen, made[-1]) if made else seen
+            if batch is None:
+                made.append(_made(self.network(name), shown, None, training=False))
+                continue
             kept = batch.get(f"kept_{name}")
             if kept is not None:
                 kept = ops.divide(ops.cast(kept >= self.dropout, "float32"), 1.0 - self.dropout)
-            seen = _beside(batch["scan"], made[-1]) if made else batch["scan"]
-            made.append(_made(self.networks[name], seen, kept, training=True))
-        return {"drafts": made[:-1], "generated": made[-1]}
+            made.append(_made(self.networks[name], shown, kept, training=True))
+        return made
 
     def judge(self, scan: Tensor, image: Tensor) -> Any:
         """What the discriminator says of an image [B, *size, C'] of a scan."""
-        return self.networks["discriminator"](_beside(scan, image), training=True)
+        return self.networks["discriminator"](beside(self.condition(scan), image), training=True)
 
     def discriminator_terms(self, batch: Batch, played: dict[str, Any]) -> dict[str, Any]:
         scan, target, generated = batch["scan"], batch["target"], played["generated"]
+        seen = self.condition(scan)
 
         def realness(pair: Tensor) -> Tensor:
             said = self.networks["discriminator"](pair, training=True)["logits"]
@@ -174,7 +211,7 @@ class Pix2Pix(Translation):
                 self.adversary, self.judge(scan, target), self.judge(scan, generated)
             ),
             "penalty": lambda: gradient_penalty(
-                realness, _beside(scan, target), _beside(scan, generated), batch["mix"]
+                realness, beside(seen, target), beside(seen, generated), batch["mix"]
             ),
         }
 
@@ -194,11 +231,7 @@ class Pix2Pix(Translation):
     # Translation -------------------------------------------------------------------------------
 
     def generate(self, x: Tensor) -> Tensor:
-        made = None
-        for name in self.chain:
-            seen = x if made is None else _beside(x, made)
-            made = _made(self.network(name), seen, None, training=False)
-        return made
+        return self.made_of(self.condition(x))[-1]
 
 
 def _made(network: Any, x: Tensor, kept: Tensor | None, *, training: bool) -> Tensor:
@@ -211,6 +244,6 @@ def _made(network: Any, x: Tensor, kept: Tensor | None, *, training: bool) -> Te
     return network([x, kept], training=training)
 
 
-def _beside(scan: Tensor, image: Tensor) -> Tensor:
-    """A scan and an image of it as the discriminator sees them, [B, *size, C + C']."""
+def beside(scan: Tensor, image: Tensor) -> Tensor:
+    """A scan and an image of it as one image, float32 [B, *size, C + C']."""
     return ops.concatenate([ops.cast(scan, "float32"), ops.cast(image, "float32")], axis=-1)

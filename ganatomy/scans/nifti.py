@@ -32,6 +32,8 @@ def nifti_version(start: bytes) -> int:
 def read_nifti(source: Path | bytes, name: str, packed: bool, max_pixels: int | None) -> Scan:
     """A volume (or a slice) in the file's own index order, with its affine in mm.
 
+    Several values a voxel, such as registered contrasts, lie along the fifth dimension.
+
     The header is checked before nibabel sees it, and no more is unpacked than the
     header's own grid needs.
 
@@ -100,8 +102,12 @@ def _check_header(start: bytes, version: int, name: str, max_pixels: int | None)
     sides = dims[1 : 1 + dims[0]]
     if any(side < 1 for side in sides):
         raise ScanError(name, "has a dimension without voxels", "at least 1 along each axis")
-    if dims[0] == 1 or any(side > 1 for side in sides[3:]):
-        raise ScanError(name, f"has {dims[0]} dimensions", "one volume (3) or one slice (2)")
+    if dims[0] == 1 or any(side > 1 for side in (*sides[3:4], *sides[5:])):
+        raise ScanError(
+            name,
+            f"has {dims[0]} dimensions",
+            "one volume (3) or one slice (2), with channels along the fifth",
+        )
     if datatype not in BYTES_PER_VOXEL:
         raise ScanError(name, "has voxels of an unsupported type", "integers, floats or RGB")
     check_sizes(name, sides, max(4, BYTES_PER_VOXEL[datatype]))
@@ -126,6 +132,11 @@ def _check_affine(affine: np.ndarray, name: str) -> None:
 
 def _pixels(image) -> np.ndarray:
     data = np.asanyarray(image.dataobj)
+    if data.ndim > 4 and data.shape[4] > 1:  # a vector a voxel is NIfTI's fifth dimension
+        data = data.reshape(*data.shape[:3], data.shape[4])
+        if data.dtype.names:
+            raise ValueError("colours of several channels")
+        return data.astype(np.float32)
     data = data.reshape(data.shape[:3])
     if data.dtype.names:  # RGB is a structured type
         return np.stack([data[n] for n in data.dtype.names[:3]], axis=-1).astype(np.float32)

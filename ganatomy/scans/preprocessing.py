@@ -25,7 +25,7 @@ class Preprocessing(BaseModel):
     Args:
         rank: 2 for a model of pictures or slices, 3 for one of volumes.
         size: the model's grid, `rank` numbers.
-        channels: 1 to 4.
+        channels: 1 to 64, all normalised alike.
         orientation: 'RAS' turns volumes by the nearest permutation and flips: a 3D model's axes
             run to the right, anterior and superior; a 2D model sees slices as radiologists do
             (axial: rows to posterior, columns to the patient's left; coronal: inferior, left;
@@ -78,7 +78,7 @@ class Preprocessing(BaseModel):
 
     rank: Literal[2, 3] = 2
     size: tuple[int, ...] = (64, 64)
-    channels: int = Field(1, ge=1, le=4)
+    channels: int = Field(1, ge=1, le=64)
     orientation: Literal["RAS"] | None = "RAS"
     plane: Literal["axial", "coronal", "sagittal"] = "axial"
     slices: tuple[float, float] | None = None

@@ -27,6 +27,7 @@ DCGAN = {
     "GANomaly",
     "VarianceAutoencoder",
     "Pix2Pix",
+    "Inpainting",
     "CycleGAN",
     "MixedCycleGAN",
     "UNIT",
@@ -104,6 +105,10 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
             "adversary": "wasserstein",
             "term_weights": {"discriminator/penalty": 10.0},
         },
+    ),
+    "inpainting": (
+        "synthesis.inpainting:Inpainting",
+        {"hole": (6, 6), "critic_width": 4, "critic_depth": 1, "dropout": 0.0},
     ),
     "deformable": (
         "registration.deformable:Deformable",

@@ -41,6 +41,7 @@ SMALL = {
         "averages={to_target: 0.9}",
         "optimizers={}",
     ],
+    "hippocampus-hole": ["width=2", "hole=[4,4,4]", "critic_width=2", "critic_depth=1"],
     "t1-to-t2": ["width=2", "critic_width=2", "critic_depth=1", "averages={generator: 0.9}"],
     "hippocampus-motion": ["width=2", "critic_width=2", "motion_width=2", "latent=3"],
     "hippocampus-deformable": [

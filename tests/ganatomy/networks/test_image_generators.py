@@ -28,6 +28,7 @@ def images(shape, batch=2):
         ("unet", {"norm": "batch", "up": "resize", "depth": 2}),
         ("resnet", {"blocks": 2}),
         ("dense", {"blocks": 1, "up": "transposed"}),
+        ("spade", {"hidden": 4}),
     ],
     ids=str,
 )
@@ -42,7 +43,7 @@ def test_an_image_of_any_grid_goes_to_one_of_the_same(shape, kind, settings):
 
 
 def test_what_a_generator_does_not_take_is_refused():
-    with pytest.raises(ValueError, match="generator is one of unet, resnet, dense"):
+    with pytest.raises(ValueError, match="generator is one of unet, resnet, dense, spade"):
         image_generator("vgg", (16, 16, 1), 1, 2)
     with pytest.raises(ValueError, match="up is one of transposed, resize"):
         image_generator("unet", (16, 16, 1), 1, 2, up="magic")
@@ -92,3 +93,40 @@ def test_a_critic_has_the_published_patches_and_scales():
     with pytest.raises(ValueError, match="needs sides of 17 or more"):
         patch_critic((16, 16, 1), 2, depth=3)
     assert patch_critic((17, 17, 1), 2, depth=3).output["logits"][0].shape[1:] == (1, 1, 1)
+
+
+def test_spade_undoes_its_normalisation_by_what_the_map_says():
+    network = image_generator("spade", (8, 8, 1), 1, 2, labels=3, depth=0, hidden=4)
+    draw = np.random.default_rng(0)
+    network.set_weights([draw.normal(0, 0.5, w.shape) for w in network.get_weights()])
+    maps = draw.integers(0, 3, (2, 8, 8, 1)).astype("float32") - 1
+    made = np.asarray(network(maps))
+    # A value between two labels is the nearer one, and no other label's neighbour.
+    np.testing.assert_array_equal(network(maps + 0.4 * (maps < 1) - 0.4 * (maps > 0)), made)
+    told = np.eye(3, dtype="float32")[maps[..., 0].astype(int) + 1]
+
+    def conv(x, name, activation=None):
+        kernel, *bias = network.get_layer(name).get_weights()
+        y = keras.ops.conv(x, kernel, padding="same")
+        y = np.asarray(y) + (bias[0] if bias else 0)
+        return np.maximum(y, 0) if activation else y
+
+    def sn(x, name):
+        wrapper = network.get_layer(f"{name}_sn")
+        kernel, bias = np.asarray(wrapper.normalised_kernel()[0]), wrapper.layer.bias
+        return np.asarray(keras.ops.conv(x, kernel, padding="same")) + np.asarray(bias)
+
+    x = begin = conv(told, "begin")
+    for number in (1, 2):  # equation 1, then the activation and the convolution of its block
+        plain = (x - x.mean((1, 2), keepdims=True)) / np.sqrt(x.var((1, 2), keepdims=True) + 1e-5)
+        shared = conv(told, f"block_1_spade_{number}_map", "relu")
+        gain, offset = (conv(shared, f"block_1_spade_{number}_{n}") for n in ("gain", "offset"))
+        x = plain * (1 + gain) + offset
+        x = sn(np.where(x > 0, x, 0.2 * x), f"block_1_conv_{number}")
+    x = begin + x
+    expected = np.tanh(conv(np.where(x > 0, x, 0.2 * x), "made"))
+    np.testing.assert_allclose(made, expected, atol=1e-4)
+    with pytest.raises(ValueError, match="labels are 2 or more in one channel"):
+        image_generator("spade", (8, 8, 2), 1, 2, labels=3)
+    with pytest.raises(ValueError, match="norm is bare or batch"):
+        image_generator("spade", (8, 8, 1), 1, 2, norm="layer")

@@ -393,7 +393,7 @@ def test_scans_that_do_not_suit_the_model():
         {"window": (5, 5)},
         {"normalise": "window"},
         {"colour": True},
-        {"channels": 5},
+        {"channels": 65},
         {"margin": 0.5},
         {"grey": True, "channels": 3},
     ],

@@ -72,6 +72,14 @@ def test_trailing_axes_of_one_are_dropped(tmp_path, volume):
     assert read_scan(write(tmp_path / "a.nii", volume[..., None])).shape == volume.shape
 
 
+def test_several_values_a_voxel_are_channels(tmp_path, volume):
+    stacked = np.stack([volume, 2 * volume], -1)[..., None, :]
+    scan = read_scan(write(tmp_path / "a.nii.gz", stacked))
+    np.testing.assert_array_equal(scan.pixels, stacked[..., 0, :])
+    with pytest.raises(ScanError, match="channels along the fifth"):
+        read_scan(write(tmp_path / "b.nii", stacked.repeat(3, 3)))
+
+
 def test_metres_and_micrometres_become_mm(tmp_path, volume):
     path = write(tmp_path / "a.nii", volume, xyzt_units=3)
     np.testing.assert_allclose(read_scan(path).affine[:3], AFFINE[:3] / 1000, rtol=1e-6)
