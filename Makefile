@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Sample data, so that the demo needs nothing but this folder.
 SAMPLES := samples/chest-xray
 
-.PHONY: help env spark demo test test-slow lint format bench bench-detection parity clean
+.PHONY: help env spark demo test test-slow lint format bench bench-detection bench-translation parity clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -58,6 +58,9 @@ bench: env  ## speed beside what a user would pick instead; results in docs/benc
 
 bench-detection: env  ## every detector by one protocol; needs ../shared/data; two to three hours
 	$(BIN)/python -m benchmarks.detection
+
+bench-translation: env  ## every translation preset by one protocol; needs ../shared/data; some hours
+	$(BIN)/python -m benchmarks.translation
 
 .venv-parity/.built: benchmarks/parity/requirements.txt
 	$(PYTHON) -m venv .venv-parity

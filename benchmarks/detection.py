@@ -165,10 +165,10 @@ def speed(scorer: Any, test: Any) -> float:
     return len(samples) / min(times)
 
 
-def commit() -> str:
-    """The commit of this tree, `-changed` where what decides a figure differs from it."""
+def commit(suite: str = "anogan") -> str:
+    """The commit of this tree, `-changed` where what decides a suite's figure differs from it."""
     head = _git("rev-parse", "--short=10", "HEAD")
-    decides = ("anogan", "ganatomy", "benchmarks/*.py")
+    decides = (suite, "ganatomy", "benchmarks/*.py")
     changed = _git("status", "--porcelain", "--untracked-files=no", "--", *decides)
     return f"{head}-changed" if changed else head
 

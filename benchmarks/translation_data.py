@@ -1,0 +1,261 @@
+"""The scans that translation is measured on: what to train on, what to measure on, and how.
+
+Everything comes from a folder of public collections (`--data`); nothing is shipped. Tables are
+written as CSV files beside the models, so that a row of the results can be made again by hand. A
+table has a column for every role that a preset of its task may ask for; what a preset does not ask
+for it does not see.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What a model is trained on and what it is measured on, CSVs of different patients."""
+
+    train: Path
+    test: Path
+
+
+@dataclass(frozen=True)
+class Task:
+    """One comparison.
+
+    Attributes:
+        name: of its table in the docs.
+        says: what was trained on and measured on, for the docs.
+        folds: each trains a model of its own; a row holds the images of all of them.
+        paired: whether every scan that is measured on has a target to be compared with.
+        taught: whether those that are trained on have.
+        images: what one image is: a "slice" of a volume, a whole "volume", or a "picture".
+        labels: the column of labels of the scans, which a frozen segmentor of real targets is to
+            find in translations.
+    """
+
+    name: str
+    says: str
+    folds: Sequence[Fold]
+    paired: bool = True
+    taught: bool = True
+    images: str = "picture"
+    labels: str = ""
+
+
+# Which task each preset is measured on. A preset without one stands in the docs as not measured.
+PRESETS = {
+    "t1-to-t2": "t1-to-t2",
+    "t1-to-t2-cycle": "t1-to-t2",
+    "t1-to-t2-mixed": "t1-to-t2",
+    "t1-to-t2-unit": "t1-to-t2",
+    "vessels-to-fundus": "vessels-to-fundus",
+    "mr-to-ct-cycle": "mr-to-ct",
+    "sick-to-healthy-cycle": "sick-to-healthy",
+    "hippocampus-shape": "second-contrast",
+}
+
+SERIES = ("t1", "t1-post", "t2", "flair")
+PATIENTS = ("PGBM-002", "PGBM-003")
+HELD_OUT = 0.3  # of what is known by pictures alone
+
+
+def contrasts(root: Path, folder: Path) -> Task:
+    """Two heads with registered series: a model of either patient, measured on the other."""
+
+    def table(name: str, patient: str) -> Path:
+        series = {kind: root / "brain-mr-dicom" / patient / kind for kind in SERIES}
+        row = {
+            "scan": series["t1"],
+            "target": series["t2"],
+            "unpaired_scan": series["t1"],
+            "unpaired_target": series["t2"],
+            **{kind.replace("-", "_"): path for kind, path in series.items()},
+        }
+        return write(folder / f"{name}-{patient}.csv", [{**row, "patient": patient}])
+
+    tables = {patient: (table("train", patient), table("test", patient)) for patient in PATIENTS}
+    one, other = PATIENTS
+    return Task(
+        "T2 from T1 MR of the head",
+        "Brain-Tumor-Progression: registered T1 and T2 series of two patients with glioblastoma, "
+        "22 slices each. A model is trained on one patient and measured on the slices of the "
+        "other, and the reverse; 44 slices of two patients. **Two patients say how methods "
+        "compare, not how well they do on a third**; intervals are over slices. Models without "
+        "pairs see the same 22 slices of T1 and T2, in an order of their own.",
+        [Fold(tables[one][0], tables[other][1]), Fold(tables[other][0], tables[one][1])],
+        images="slice",
+    )
+
+
+def vessels(root: Path, folder: Path) -> Task:
+    """CHASE_DB1 by child: both eyes of six to train on, of four others to measure on."""
+    source = root / "retina-vessels"
+    rows = [
+        {
+            "scan": source / "vessels" / f"{path.stem}.png",
+            "target": path,
+            "unpaired_scan": source / "vessels" / f"{path.stem}.png",
+            "unpaired_target": path,
+            "patient": path.stem[:-1],
+        }
+        for path in sorted((source / "images").glob("*.jpg"))
+    ]
+    children = sorted({row["patient"] for row in rows})
+    order = np.random.default_rng(0).permutation(len(children))
+    held = {children[place] for place in order[:4]}
+    return Task(
+        "Fundus photographs from maps of vessels",
+        f"CHASE_DB1: maps of vessels drawn on photographs of both eyes of {len(children)} "
+        f"children; trained on {len(children) - len(held)} of them, measured on the "
+        f"{2 * len(held)} photographs of {len(held)} others; intervals over children.",
+        [
+            Fold(
+                write(folder / "train.csv", [r for r in rows if r["patient"] not in held]),
+                write(folder / "test.csv", [r for r in rows if r["patient"] in held]),
+            )
+        ],
+    )
+
+
+def mr_to_ct(root: Path, folder: Path) -> Task:
+    """Pictures of heads in MR and in CT, of different people and without pairs."""
+    scans = split(sorted((root / "brain-tumour-mr" / "notumor").glob("*.jpg")))
+    targets = split(sorted((root / "mednist" / "HeadCT").glob("*.jpeg"))[:500])
+    return Task(
+        "CT from MR of the head, without pairs",
+        f"Pictures of heads: MR without a tumour (Nickparvar 2021, several contrasts and scanners, "
+        f"with some CT) and CT (MedNIST). Trained on {len(scans[1])} and {len(targets[1])}, "
+        f"measured on {len(scans[0])} and {len(targets[0])} others. No pairs and no patients are "
+        "known, slices of one may be on both sides: only sets are compared, and nothing here says "
+        "that a made CT is that of its MR.",
+        [streams(folder, scans, targets)],
+        paired=False,
+        taught=False,
+    )
+
+
+def sick_to_healthy(root: Path, folder: Path) -> Task:
+    """Brain MR with tumours to brain MR without."""
+    source = root / "brain-tumour-mr"
+    kinds = [
+        split(sorted((source / kind).glob("*.jpg")))
+        for kind in ("glioma", "meningioma", "pituitary")
+    ]
+    scans = tuple([path for kind in kinds for path in kind[place]] for place in (0, 1))
+    targets = split(sorted((source / "notumor").glob("*.jpg")))
+    return Task(
+        "Healthy brain MR from brain MR with tumours, without pairs",
+        f"Nickparvar 2021: pictures with glioma, meningioma or pituitary tumour, and without. "
+        f"Trained on {len(scans[1])} and {len(targets[1])}, measured on {len(scans[0])} and "
+        f"{len(targets[0])} others. The two come from **other scanners**: to go from one set to "
+        "the other is to change the scanner as well, and a small distance proves nothing about "
+        "tumours. No pairs and no patients are known: only sets are compared.",
+        [streams(folder, (scans[0], scans[1]), targets)],
+        paired=False,
+        taught=False,
+    )
+
+
+def hippocampus(root: Path, folder: Path) -> Task:
+    """Crops of hippocampi from maps of their labels; every fifth subject is measured on."""
+    source = root / "hippocampus-mr"
+    rows = [
+        {
+            "scan": source / "labels" / path.name,
+            "target": path,
+            "patient": path.name.partition(".")[0],
+        }
+        for path in sorted((source / "images").glob("*.nii.gz"))
+    ]
+    return Task(
+        "Hippocampus MR from maps of its labels",
+        "Medical Segmentation Decathlon, task 4: T1 crops of 180 subjects, two labels. Measured "
+        "on every fifth subject, trained on the others; intervals over subjects.",
+        [
+            Fold(
+                write(folder / "train.csv", [r for n, r in enumerate(rows) if n % 5]),
+                write(folder / "test.csv", [r for n, r in enumerate(rows) if not n % 5]),
+            )
+        ],
+        images="volume",
+    )
+
+
+def second_contrast(root: Path, folder: Path) -> Task:
+    """A simulated contrast of hippocampi, learned without pairs and measured on pairs."""
+    from benchmarks.second_contrast import write as simulate
+
+    if not (folder / "test.csv").exists():
+        simulate(root / "hippocampus-mr", folder)
+    return Task(
+        "A simulated second contrast of hippocampi",
+        "Medical Segmentation Decathlon, task 4: T1 crops, and the same crops as a **simulated** "
+        "second contrast (`python -m benchmarks.second_contrast` says how). Every fifth subject is "
+        "measured on; of the others one gives its T1 and the next its second contrast, so that "
+        "nobody has both; intervals over subjects.",
+        [Fold(folder / "train.csv", folder / "test.csv")],
+        taught=False,
+        images="volume",
+        labels="scan_labels",
+    )
+
+
+TASKS: Mapping[str, Callable[[Path, Path], Task]] = {
+    "t1-to-t2": contrasts,
+    "vessels-to-fundus": vessels,
+    "labels-to-hippocampus": hippocampus,
+    "second-contrast": second_contrast,
+    "mr-to-ct": mr_to_ct,
+    "sick-to-healthy": sick_to_healthy,
+}
+
+
+def tasks(root: Path, folder: Path, names: Iterable[str]) -> dict[str, Task]:
+    """The named comparisons, all where none is named; their tables are written below `folder`."""
+    found = {}
+    for name in names or TASKS:
+        at = folder / name
+        at.mkdir(parents=True, exist_ok=True)
+        found[name] = TASKS[name](root, at)
+    return found
+
+
+def split(files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """A share of the files to measure on, and the others."""
+    order = np.random.default_rng(0).permutation(len(files))
+    held = set(order[: round(HELD_OUT * len(files))].tolist())
+    return (
+        [file for place, file in enumerate(files) if place in held],
+        [file for place, file in enumerate(files) if place not in held],
+    )
+
+
+def streams(
+    folder: Path, scans: tuple[list[Path], list[Path]], targets: tuple[list[Path], list[Path]]
+) -> Fold:
+    """Tables of two columns that have nothing to do with each other; of each (test, train)."""
+    files = []
+    for name, own, other in zip(("test", "train"), scans, targets, strict=True):
+        rows = [
+            {"scan": scan or "", "target": target or ""} for scan, target in zip_longest(own, other)
+        ]
+        files.append(write(folder / f"{name}.csv", rows))
+    return Fold(files[1], files[0])
+
+
+def write(file: Path, rows: Sequence[Mapping[str, Path | str]]) -> Path:
+    """A CSV whose paths are whole."""
+    with open(file, "w", newline="") as lines:
+        table = csv.DictWriter(lines, list(rows[0]))
+        table.writeheader()
+        table.writerows(
+            {k: v.resolve() if isinstance(v, Path) else v for k, v in row.items()} for row in rows
+        )
+    return file
