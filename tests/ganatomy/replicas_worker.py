@@ -17,7 +17,7 @@ import numpy as np
 # A dozen steps in all, shared between the stages.
 SAMPLES, BATCH, STEPS, SEED = 22, 8, 12, 5
 # Of images there and back rounding grows tenfold a step, and of one device as fast as of two.
-KINKED = {"CycleGAN": 5, "MixedCycleGAN": 5, "UNIT": 2}
+KINKED = {"CycleGAN": 5, "MixedCycleGAN": 5, "ShapeCycleGAN": 4, "UNIT": 2}
 
 # Two levels of the grid, so that a DCGAN's critic has a normalisation; a residual one has with one.
 SIDE = {"dcgan": 16, "residual": 8}
@@ -30,6 +30,8 @@ DCGAN = {
     "Inpainting",
     "CycleGAN",
     "MixedCycleGAN",
+    "ShapeCycleGAN",
+    "UnpairedGAN",
     "UNIT",
 }
 SMALL: dict[str, Any] = {"latent": 6, "width": 4}
@@ -91,6 +93,32 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
             "critic_depth": 1,
             "pool": 12,
             "optimizers": steep("generator", "discriminator"),
+        },
+    ),
+    "shape cycle": (
+        "synthesis.shape_cycle:ShapeCycleGAN",
+        {
+            "generator_settings": {"blocks": 1},
+            "critic_width": 4,
+            "critic_depth": 1,
+            "pool": 12,
+            "segmentor_width": 2,
+            "segmentor_depth": 1,
+            "term_weights": {"generator/shape_back": 1.0, "generator/masks": 1.0},
+            "optimizers": steep("generator", "discriminator", "segmentor"),
+        },
+    ),
+    "unpaired": (
+        "synthesis.unpaired:UnpairedGAN",
+        {
+            "classes": 2,
+            "classifier_width": 2,
+            "generator_settings": {"blocks": 1},
+            "critic_width": 4,
+            "critic_depth": 1,
+            "pool": 12,
+            "averages": {"generator": 0.9},
+            "optimizers": steep("generator", "discriminator", "classifier"),
         },
     ),
     "pix2pix penalty": (

@@ -21,7 +21,7 @@ from ganatomy.report import write_report
 from ganatomy.scans import Scan, ScanError, read_scan
 from ganatomy.serving import signature
 from ganatomy.tables import read_table
-from synthesis.translator import Translator
+from synthesis import Translator
 from synthesis.values import Values
 from tests.synthesis.translators import CT, Negative, artifact, preset
 
