@@ -136,15 +136,19 @@ class Pix2Pix(Translation):
         }
 
     def generator_of(
-        self, name: str, channels: int, made: int, sides: tuple[int, ...] | None = None
+        self,
+        name: str,
+        channels: int,
+        made: int,
+        sides: tuple[int, ...] | None = None,
+        **changed: Any,
     ) -> keras.Model:
         """A generator as the settings say, from so many channels to so many, on the model's grid
         or another.
         """
         shape = (*(sides or self.shape[:-1]), channels)
-        return image_generator(
-            self.generator, shape, made, self.width, name=name, **self.generator_settings
-        )
+        settings = {**self.generator_settings, **changed}
+        return image_generator(self.generator, shape, made, self.width, name=name, **settings)
 
     def critic_of(
         self, name: str, channels: int, sides: tuple[int, ...] | None = None
