@@ -3,28 +3,42 @@
 from typing import Any
 
 import keras
-from keras import ops
+from keras import layers, ops
 
-from ganatomy.networks import unet
+from ganatomy.networks.blocks import of_rank
+from ganatomy.networks.unet import unet
+from registration.velocity_network import COARSE, coarse_grid, coarsened
 
 Tensor = Any
-DEPTH = 3  # how often its grid halves, where sides allow
 
 
 def segmentor(shape: tuple[int, ...], labels: int, width: int) -> keras.Model:
     """Images to logits of labels, the background first.
 
+    A strided convolution, a U-Net on the grid of half the resolution, and a convolution back onto
+    the image's grid: what it needs to know of finer detail it has as channels.
+
     Args:
         shape: of a sample, (*size, channels).
         labels: how many beside the background.
-        width: channels at the image's grid.
+        width: channels on the coarse grid.
 
     Returns:
         images [B, *shape] -> [B, *size, labels + 1], float32.
     """
-    fits = max(0, min(shape[:-1]).bit_length() - 2)
-    depth = min(DEPTH, fits)
-    return unet(shape, labels + 1, width, depth, norm="instance", name="segmentor")
+    *grid, _ = shape
+    rank, coarse = len(grid), coarse_grid(tuple(grid))
+    image: Any = keras.Input(shape, name="image")
+    x = unet((*coarse, width), channels=width, width=width, norm="instance", name="body")(
+        coarsened(image, width)
+    )
+    x = layers.LeakyReLU(negative_slope=0.2, name="body_out")(x)
+    rise = of_rank("UpsampledConv", rank)
+    made = rise(labels + 1, dtype="float32", name="logits")(x)
+    whole = (slice(None), *(slice(side) for side in grid))
+    if any(side % COARSE for side in grid):
+        made = made[whole]
+    return keras.Model(image, made, name="segmentor")
 
 
 def chances(network: Any, image: Tensor) -> Tensor:

@@ -45,25 +45,32 @@ def velocity_network(
     *grid, channels = shape
     rank, coarse = len(grid), coarse_grid(tuple(grid))
     pair: Any = keras.Input((*grid, 2 * channels), name="pair")
-    x = pair
-    odd = [side % COARSE for side in grid]
-    if any(odd):
-        x = ops.pad(x, [(0, 0), *((0, n) for n in odd), (0, 0)], mode="symmetric")
-    x = of_rank("HalvingConv", rank)(width, kernel_initializer="he_normal", name="coarse")(x)
-    x = layers.LeakyReLU(negative_slope=0.2, name="coarse_out")(x)
+    x = coarsened(pair, width)
     body = unet((*coarse, width), rank, width=width, depth=depth, norm=None, name="flow")
     last = body.get_layer("output")
     last.kernel.assign(last.kernel * 1e-2)
     return keras.Model(pair, body(x), name=name)
 
 
+def coarsened(image: Any, width: int) -> Any:
+    """A network's first layers: images [B, *grid, c] to `width` channels on their coarse grid."""
+    sides = image.shape[1:-1]
+    x = _even(image)
+    x = of_rank("HalvingConv", len(sides))(width, kernel_initializer="he_normal", name="coarse")(x)
+    return layers.LeakyReLU(negative_slope=0.2, name="coarse_out")(x)
+
+
 def halved(image: Any) -> Any:
     """An image [B, *grid, c] on its coarse grid: the means of 2 voxels an axis."""
-    sides = image.shape[1:-1]
-    odd = [side % COARSE for side in sides]
-    if any(odd):
-        image = ops.pad(image, [(0, 0), *((0, n) for n in odd), (0, 0)], mode="symmetric")
-    return ops.average_pool(image, COARSE, COARSE)
+    return ops.average_pool(_even(image), COARSE, COARSE)
+
+
+def _even(image: Any) -> Any:
+    """An image [B, *grid, c] whose odd sides are continued by their last voxel."""
+    odd = [side % COARSE for side in image.shape[1:-1]]
+    if not any(odd):
+        return image
+    return ops.pad(image, [(0, 0), *((0, n) for n in odd), (0, 0)], mode="symmetric")
 
 
 def enlarged(field: Any, grid: tuple[int, ...]) -> Any:
