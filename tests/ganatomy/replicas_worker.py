@@ -28,12 +28,18 @@ DCGAN = {
     "VarianceAutoencoder",
     "Pix2Pix",
     "Inpainting",
+    "Blended",
+    "CoarseToFine",
+    "Coded",
+    "GeneratedMasks",
+    "MissingContrast",
     "CycleGAN",
     "MixedCycleGAN",
     "ShapeCycleGAN",
     "UnpairedGAN",
     "UNIT",
 }
+CHANNELS = {"MissingContrast": 3}
 SMALL: dict[str, Any] = {"latent": 6, "width": 4}
 AVERAGES = {"generator": 0.9, "encoder": 0.8}
 
@@ -137,6 +143,61 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "inpainting": (
         "synthesis.inpainting:Inpainting",
         {"hole": (6, 6), "critic_width": 4, "critic_depth": 1, "dropout": 0.0},
+    ),
+    "blended": (
+        "synthesis.blended:Blended",
+        {
+            "critic_width": 4,
+            "critic_depth": 1,
+            "optimizers": steep("generator", "discriminator", "regressor"),
+        },
+    ),
+    "coarse to fine": (
+        "synthesis.coarse_to_fine:CoarseToFine",
+        {
+            "critic_width": 4,
+            "critic_depth": 1,
+            "optimizers": steep("generator", "discriminator", "coarse", "coarse_discriminator"),
+        },
+    ),
+    "coded": (
+        "synthesis.coded:Coded",
+        {
+            "encoder_width": 4,
+            "critic_width": 4,
+            "critic_depth": 1,
+            "optimizers": steep("generator", "discriminator"),
+        },
+    ),
+    "masks of an autoencoder": (
+        "synthesis.generated_masks:GeneratedMasks",
+        {
+            "masks": "autoencoder",
+            "mask_width": 4,
+            "critic_width": 4,
+            "critic_depth": 1,
+            "optimizers": steep("generator", "discriminator", "masks", "mask_critic"),
+        },
+    ),
+    "missing contrast": (
+        "synthesis.missing_contrast:MissingContrast",
+        {
+            "critic_width": 4,
+            "critic_depth": 1,
+            "optimizers": steep("generator", "discriminator"),
+        },
+    ),
+    "spade": (
+        "synthesis.pix2pix:Pix2Pix",
+        {
+            "generator": "spade",
+            "generator_settings": {"labels": 3, "hidden": 4, "norm": "batch"},
+            "critic_width": 4,
+            "critic_depth": 1,
+            "spectral": True,
+            "adversary": "hinge",
+            "optimizers": steep("generator", "discriminator"),
+        },
     ),
     "deformable": (
         "registration.deformable:Deformable",
@@ -306,7 +367,7 @@ def play(case: str, strategy: Any) -> tuple[list[list[np.ndarray]], list[dict], 
     module, _, name = path.partition(":")
     kind = getattr(importlib.import_module(module), name)
     network = settings.get("network", "dcgan" if name in DCGAN else "residual")
-    shape = (SIDE[network], SIDE[network], 1)
+    shape = (SIDE[network], SIDE[network], CHANNELS.get(name, 1))
     with strategy.scope():
         keras.utils.set_random_seed(SEED)
         small = {key: value for key, value in SMALL.items() if key in settings_of(kind)}

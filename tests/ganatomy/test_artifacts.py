@@ -61,6 +61,18 @@ SMALL = {
         "averages={generator: 0.9}",
         "optimizers={}",
     ],
+    "mr-to-uptake-blended": ["width=2", "critic_width=2", "critic_depth=1"],
+    "labels-to-hippocampus-fine": ["width=2", "critic_width=2", "critic_depth=0"],
+    "grey-to-fundus-code": ["width=2", "encoder_width=2", "critic_width=2", "critic_depth=1"],
+    "hippocampus-pairs": [
+        "width=2",
+        "latent=3",
+        "mask_width=2",
+        "critic_width=2",
+        "critic_depth=1",
+        "averages={mask_generator: 0.9}",
+    ],
+    "missing-flair": ["width=2", "critic_width=2", "critic_depth=1"],
     "t1-to-t2": ["width=2", "critic_width=2", "critic_depth=1", "averages={generator: 0.9}"],
     "hippocampus-motion": ["width=2", "critic_width=2", "motion_width=2", "latent=3"],
     "hippocampus-deformable": [
@@ -103,12 +115,13 @@ def made(name: str, seed: int = 3, **settings: object) -> Artifact:
     size = [8] * preset(name).rank
     own = [f"{key}={value}" for key, value in settings.items()]
     recipe = preset(name).set([*SMALL[name], f"size={size}", *own])
-    model = build_model(recipe, (*size, 1), seed)
+    shape = (*size, recipe.preprocessing.get("channels", 1))
+    model = build_model(recipe, shape, seed)
     draw = np.random.default_rng(seed)
     for network in (*model.networks.values(), *model.averages.values()):
         network.set_weights([w + draw.normal(0, 0.1, w.shape) ** 2 for w in network.get_weights()])
     arrays = {"calibration/scores": np.arange(3.0), "preprocessing/template": np.eye(8)}
-    return Artifact(recipe, model, (*size, 1), arrays, {"seed": seed, "note": "plain"})
+    return Artifact(recipe, model, shape, arrays, {"seed": seed, "note": "plain"})
 
 
 def images(count=5, shape=SHAPE):
