@@ -27,6 +27,8 @@ SIZES = (0.12, 0.3)  # diameters of lesions, of the shorter side
 # from what was there to soft tissue.
 NUMBER, WIDTHS, DENSITY = (1, 3), (0.06, 0.2), (0.3, 0.8)
 SAMPLES: Mapping[str, Sequence[Any]] = {
+    "size": ((16, 16), (32, 32), (48, 48), (64, 64)),
+    "normalise": ("range", "contrast", "percentile"),
     "equalise": (None, 0.01, 0.03, 0.1),
     "align": (False, True),
     "margin": (0.0, 0.04, 0.08, 0.12),
@@ -39,7 +41,7 @@ MAPS: Mapping[str, Sequence[Any]] = {
     "top": (1.0, 0.2, 0.05),
 }
 # Where the search begins: nothing is done to a picture or to a map.
-BARE = {"equalise": None, "align": False, "margin": 0.0}
+BARE = {"size": (16, 16), "normalise": "range", "equalise": None, "align": False, "margin": 0.0}
 BARE_MAP = {"components": 8, "smooth": 0.0, "border": 0.0, "centre": False, "top": 1.0}
 
 Settings = dict[str, Any]
@@ -91,7 +93,7 @@ def measure(quick: bool) -> Result:
     return Result(
         rows,
         [
-            "Principal components at 32×32. "
+            "Principal components. "
             + " ".join(f"{name}: {words(a)}; {words(b)}." for name, (a, b) in both.items()),
             f"Fitted on {len(split.fitted)} healthy radiographs of children, the healthy map on "
             f"{len(split.mapped)} of other patients, chosen on {split.count} of others still, each "
@@ -182,14 +184,14 @@ class Fitted:
         from ganatomy.scans import Preprocessing, read_scan
 
         self.split, self.known = split, {}
-        self.preprocessing = Preprocessing(size=(32, 32), normalise="contrast", **settings)
+        self.preprocessing = Preprocessing(**settings)
         self.preprocessing.fit(read_scan(file) for file in split.fitted)
         samples = self.samples(split.fitted)
         pca = PCA(max(MAPS["components"]), svd_solver="full").fit(samples.reshape(len(samples), -1))
         self.mean, self.basis = np.asarray(pca.mean_), np.asarray(pca.components_)
 
     def samples(self, files: Sequence[Path]) -> np.ndarray:
-        """What the model sees of files, [n, 32, 32]; asked for hundreds of times."""
+        """What the model sees of files, [n, H, W]; asked for hundreds of times."""
         from ganatomy.cache import prepare
 
         key = tuple(files)
@@ -198,7 +200,7 @@ class Fitted:
         return self.known[key]
 
     def residuals(self, files: Sequence[Path], components: int) -> np.ndarray:
-        """What so many components leave of each, [n, 32, 32]."""
+        """What so many components leave of each, [n, H, W]."""
         samples = self.samples(files)
         away = samples.reshape(len(samples), -1) - self.mean
         basis = self.basis[:components]
