@@ -17,6 +17,7 @@ NAMES = (
     "translation_torch",
     "warp",
     "registration_rigid",
+    "hippocampus",
     "input_pipeline",
     "scoring_peak",
     "startup",
