@@ -20,7 +20,8 @@ from typing import Any
 from benchmarks import harness
 from benchmarks.detection import commit
 from benchmarks.trained import folder as kept
-from benchmarks.translation_data import PRESETS, TASKS, Fold, Task, tasks
+from benchmarks.translation_data import Fold, Task
+from benchmarks.translation_tasks import PRESETS, TASKS, WITHOUT, tasks
 
 NAME = "translation.json"
 QUICK = 20  # steps of a stage
@@ -34,11 +35,13 @@ class Run:
         name: of its rows.
         preset: with all changes made.
         settings: what was changed, for the docs.
+        without: roles of labels that it is not given.
     """
 
     name: str
     preset: Any
     settings: Sequence[str] = ()
+    without: Sequence[str] = ()
 
 
 def main() -> None:
@@ -85,14 +88,16 @@ def runs(name: str, task: Task, wanted: Sequence[str]) -> list[Run]:
     known = registry.presets()
     found = []
     for preset in (known[n] for n, of in PRESETS.items() if of == name and n in known):
-        found.append(Run(preset.name, preset))
+        found.append(Run(preset.name, preset, without=WITHOUT.get(preset.name, ())))
         plain = by_squares(preset) if task.taught else None
         if plain is not None:
             found.append(Run(f"{preset.name}, L2 only", plain))
     for variant in VARIANTS:
         if PRESETS.get(variant.preset) == name and variant.preset in known:
             changed = known[variant.preset].set(variant.settings)
-            found.append(Run(variant.name, changed, variant.settings))
+            found.append(
+                Run(variant.name, changed, variant.settings, WITHOUT.get(variant.preset, ()))
+            )
     return [run for run in found if not wanted or {run.name, run.preset.name} & set(wanted)]
 
 
@@ -112,7 +117,7 @@ def one(
     from benchmarks.translation_measures import FORMAT, Images
 
     preset = as_trained(run.preset, quick)
-    key = _key(_recipe(preset), seed, FORMAT, [_names(fold) for fold in task.folds])
+    key = _key(_recipe(preset), seed, FORMAT, [_names(fold) for fold in task.folds], *run.without)
     old = rows.get(f"{run.name}/{seed}", {})
     if old.get("key") == key:
         return old
@@ -120,7 +125,7 @@ def one(
     images, minutes, commits = Images(task), 0.0, []
     for number, fold in enumerate(task.folds):
         judge = judged_by(task, fold, work, now, quick)
-        out, at = trained(preset, fold, seed, work, now)
+        out, at = trained(preset, fold, seed, work, now, run.without)
         commits.append(at)
         minutes += images.add(out, fold.test, str(number), judge)
     made = {"trained": commits[0] if len(set(commits)) == 1 else None, "measured": now}
@@ -147,14 +152,17 @@ def judged_by(task: Task, fold: Fold, work: Path, now: str, quick: bool) -> Path
     return trained(preset, fold, 0, work, now)[0]
 
 
-def trained(preset: Any, fold: Fold, seed: int, work: Path, now: str) -> tuple[Path, str | None]:
+def trained(
+    preset: Any, fold: Fold, seed: int, work: Path, now: str, without: Sequence[str] = ()
+) -> tuple[Path, str | None]:
     """Train as planned, unless that was done; the folder, and at which commit where it is known."""
     from ganatomy import registry
     from ganatomy.tables import read_table
     from ganatomy.training import fit
 
-    table = read_table([str(fold.train)], registry.roles_of(preset))
-    key = _key(_recipe(preset), seed, _names(fold)[0])
+    roles = {r: kind for r, kind in registry.roles_of(preset).items() if r not in without}
+    table = read_table([str(fold.train)], roles)
+    key = _key(_recipe(preset), seed, _names(fold)[0], *without)
     # Rows of one recipe on the same scans share a training, whatever they are called.
     models = work / "models"
     done = [file.parent for file in models.glob(f"*-{seed}-{key}/config.json")]
@@ -190,7 +198,8 @@ def _names(fold: Fold) -> list[str]:
 
     def told(file: Path) -> str:
         frame = pd.read_csv(file, dtype=str, keep_default_na=False)
-        return _key(*([Path(cell).name for cell in frame[column]] for column in frame))
+        columns = {name: [Path(cell).name for cell in frame[name]] for name in frame}
+        return _key(columns, fold.made)
 
     return [told(fold.train), told(fold.test)]
 

@@ -1,4 +1,4 @@
-"""The scans that translation is measured on: what to train on, what to measure on, and how.
+"""Real scans that translation is measured on: what to train on, what to measure on, and how.
 
 Everything comes from a folder of public collections (`--data`); nothing is shipped. Tables are
 written as CSV files beside the models, so that a row of the results can be made again by hand. A
@@ -9,7 +9,7 @@ for it does not see.
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -19,10 +19,15 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Fold:
-    """What a model is trained on and what it is measured on, CSVs of different patients."""
+    """What a model is trained on and what it is measured on, CSVs of different patients.
+
+    Attributes:
+        made: what says whether simulated scans are the same as before; empty for real ones.
+    """
 
     train: Path
     test: Path
+    made: str = ""
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,8 @@ class Task:
         folds: each trains a model of its own; a row holds the images of all of them.
         paired: whether every scan that is measured on has a target to be compared with.
         taught: whether those that are trained on have.
-        images: what one image is: a "slice" of a volume, a whole "volume", or a "picture".
+        images: what one image is: a "slice" of a volume, a whole "volume", a "picture", or the
+            "hole" of a volume that a model fills.
         labels: the column of labels of the scans, which a frozen segmentor of real targets is to
             find in translations.
     """
@@ -49,69 +55,51 @@ class Task:
     labels: str = ""
 
 
-# Which task each preset is measured on. A preset without one stands in the docs as not measured.
-PRESETS = {
-    "t1-to-t2": "t1-to-t2",
-    "t1-to-t2-cycle": "t1-to-t2",
-    "t1-to-t2-mixed": "t1-to-t2",
-    "t1-to-t2-unit": "t1-to-t2",
-    "vessels-to-fundus": "vessels-to-fundus",
-    "mr-to-ct-cycle": "mr-to-ct",
-    "sick-to-healthy-cycle": "sick-to-healthy",
-    "hippocampus-shape": "second-contrast",
-}
-
-SERIES = ("t1", "t1-post", "t2", "flair")
 PATIENTS = ("PGBM-002", "PGBM-003")
+HEADS = (
+    "22 slices each: a model is trained on one and measured on the slices of the other, and the "
+    "reverse; 44 slices of two patients. **Two patients say how methods compare, not how well they "
+    "do on a third**; intervals are over slices."
+)
 HELD_OUT = 0.3  # of what is known by pictures alone
 
 
-def contrasts(root: Path, folder: Path) -> Task:
+def contrasts(root: Path, folder: Path, target: str = "t2") -> Task:
     """Two heads with registered series: a model of either patient, measured on the other."""
 
     def table(name: str, patient: str) -> Path:
-        series = {kind: root / "brain-mr-dicom" / patient / kind for kind in SERIES}
-        row = {
-            "scan": series["t1"],
-            "target": series["t2"],
-            "unpaired_scan": series["t1"],
-            "unpaired_target": series["t2"],
-            **{kind.replace("-", "_"): path for kind, path in series.items()},
-        }
+        scan, other = (root / "brain-mr-dicom" / patient / kind for kind in ("t1", target))
+        row = {"scan": scan, "target": other, "unpaired_scan": scan, "unpaired_target": other}
         return write(folder / f"{name}-{patient}.csv", [{**row, "patient": patient}])
 
     tables = {patient: (table("train", patient), table("test", patient)) for patient in PATIENTS}
     one, other = PATIENTS
+    kind = target.upper()
     return Task(
-        "T2 from T1 MR of the head",
-        "Brain-Tumor-Progression: registered T1 and T2 series of two patients with glioblastoma, "
-        "22 slices each. A model is trained on one patient and measured on the slices of the "
-        "other, and the reverse; 44 slices of two patients. **Two patients say how methods "
-        "compare, not how well they do on a third**; intervals are over slices. Models without "
-        "pairs see the same 22 slices of T1 and T2, in an order of their own.",
+        f"{kind} from T1 MR of the head",
+        f"Brain-Tumor-Progression: registered T1 and {kind} series of two patients with "
+        f"glioblastoma. {HEADS} Models without pairs see the same slices of T1 and {kind}, in an "
+        "order of their own.",
         [Fold(tables[one][0], tables[other][1]), Fold(tables[other][0], tables[one][1])],
         images="slice",
     )
 
 
-def vessels(root: Path, folder: Path) -> Task:
+def vessels(root: Path, folder: Path, back: bool = False) -> Task:
     """CHASE_DB1 by child: both eyes of six to train on, of four others to measure on."""
     source = root / "retina-vessels"
-    rows = [
-        {
-            "scan": source / "vessels" / f"{path.stem}.png",
-            "target": path,
-            "unpaired_scan": source / "vessels" / f"{path.stem}.png",
-            "unpaired_target": path,
-            "patient": path.stem[:-1],
-        }
-        for path in sorted((source / "images").glob("*.jpg"))
-    ]
+    rows = []
+    for path in sorted((source / "images").glob("*.jpg")):
+        ends = [source / "vessels" / f"{path.stem}.png", path]
+        first, second = reversed(ends) if back else ends
+        rows.append({"scan": first, "target": second, "patient": path.stem[:-1]})
     children = sorted({row["patient"] for row in rows})
     order = np.random.default_rng(0).permutation(len(children))
     held = {children[place] for place in order[:4]}
     return Task(
-        "Fundus photographs from maps of vessels",
+        "Maps of vessels from fundus photographs"
+        if back
+        else "Fundus photographs from maps of vessels",
         f"CHASE_DB1: maps of vessels drawn on photographs of both eyes of {len(children)} "
         f"children; trained on {len(children) - len(held)} of them, measured on the "
         f"{2 * len(held)} photographs of {len(held)} others; intervals over children.",
@@ -188,43 +176,25 @@ def hippocampus(root: Path, folder: Path) -> Task:
     )
 
 
-def second_contrast(root: Path, folder: Path) -> Task:
-    """A simulated contrast of hippocampi, learned without pairs and measured on pairs."""
-    from benchmarks.second_contrast import write as simulate
-
-    if not (folder / "test.csv").exists():
-        simulate(root / "hippocampus-mr", folder)
+def hole(root: Path, folder: Path) -> Task:
+    """The middle of crops of hippocampi, from what is around it."""
+    rows = [
+        {"scan": path, "target": path, "patient": path.name.partition(".")[0]}
+        for path in sorted((root / "hippocampus-mr" / "images").glob("*.nii.gz"))
+    ]
     return Task(
-        "A simulated second contrast of hippocampi",
-        "Medical Segmentation Decathlon, task 4: T1 crops, and the same crops as a **simulated** "
-        "second contrast (`python -m benchmarks.second_contrast` says how). Every fifth subject is "
-        "measured on; of the others one gives its T1 and the next its second contrast, so that "
-        "nobody has both; intervals over subjects.",
-        [Fold(folder / "train.csv", folder / "test.csv")],
-        taught=False,
-        images="volume",
-        labels="scan_labels",
+        "The middle of hippocampus MR from what is around it",
+        "Medical Segmentation Decathlon, task 4: T1 crops of 180 subjects, every fifth measured "
+        "on. Errors are of the voxels of the hole alone, on the model's grid; *the scan itself* is "
+        "the hole filled with the mean of the rim around it; intervals over subjects.",
+        [
+            Fold(
+                write(folder / "train.csv", [r for n, r in enumerate(rows) if n % 5]),
+                write(folder / "test.csv", [r for n, r in enumerate(rows) if not n % 5]),
+            )
+        ],
+        images="hole",
     )
-
-
-TASKS: Mapping[str, Callable[[Path, Path], Task]] = {
-    "t1-to-t2": contrasts,
-    "vessels-to-fundus": vessels,
-    "labels-to-hippocampus": hippocampus,
-    "second-contrast": second_contrast,
-    "mr-to-ct": mr_to_ct,
-    "sick-to-healthy": sick_to_healthy,
-}
-
-
-def tasks(root: Path, folder: Path, names: Iterable[str]) -> dict[str, Task]:
-    """The named comparisons, all where none is named; their tables are written below `folder`."""
-    found = {}
-    for name in names or TASKS:
-        at = folder / name
-        at.mkdir(parents=True, exist_ok=True)
-        found[name] = TASKS[name](root, at)
-    return found
 
 
 def split(files: Sequence[Path]) -> tuple[list[Path], list[Path]]:

@@ -52,7 +52,9 @@ class Images:
         translator = Translator.load(model)
         if judge is not None:
             self._add_shapes(translator, test, Translator.load(judge).artifact_.model)
-        if self.task.paired:
+        if self.task.images == "hole":
+            self._add_holes(translator, test)
+        elif self.task.paired:
             self._add_pairs(translator, test, fold)
         else:
             self._add_sets(translator, test)
@@ -128,6 +130,36 @@ class Images:
                 self.patients.append(str(patient))
                 for method, image in both.items():
                     self._note(method, measured(image[place], truth))
+
+    def _add_holes(self, translator: Translator, test: Path) -> None:
+        """What was filled in, beside the mean of the rim around it; in the hole alone."""
+        from ganatomy.cache import prepare
+        from ganatomy.measures import Measure
+        from ganatomy.measures.seen import network_features
+        from ganatomy.tables import read_table
+
+        table = read_table([str(test)], {"scan": "joined", "target": "joined"})
+        model: Any = translator.artifact_.model
+        prepared = prepare(table.first, translator.preprocessing_)
+        hole = np.asarray(model.hole)
+        for owner, sample in zip(prepared.owner, prepared.array, strict=True):
+            truth = (np.asarray(sample) + 1) / 2
+            images = {OWN: (model.translate(sample[None])[0] + 1) / 2, INPUT: truth.copy()}
+            images[INPUT][hole] = truth[np.asarray(model.rim)].mean()
+            self.names.append(table.names[owner])
+            self.patients.append(str(table.whose[owner]))
+            for method, image in {**images, TARGET: truth}.items():
+                self.features[method].append(network_features(image, 0, 1, NETWORK))
+            for method, image in images.items():
+                error = image[hole] - truth[hole]
+                mse = float(np.mean(error**2))
+                where = "of the voxels in the hole, range 1"
+                found = [
+                    Measure("MAE", float(np.abs(error).mean()), f"mean absolute error {where}"),
+                    Measure("PSNR", float(-10 * np.log10(mse)), f"dB, -10 log10(MSE), {where}"),
+                    sharpness(_around(image, hole), _around(truth, hole)),
+                ]
+                self._note(method, found)
 
     def _note(self, method: str, measures: list[Measure]) -> None:
         for one in measures:
@@ -249,6 +281,12 @@ def sharpness(found: np.ndarray, truth: np.ndarray) -> Measure:
         "mean gradient magnitude over that of the target, 1 as sharp as it; central differences "
         "between voxels",
     )
+
+
+def _around(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    """The box around a hole, of an image [*grid, C]."""
+    places = np.argwhere(hole)
+    return image[tuple(slice(a, b + 1) for a, b in zip(places.min(0), places.max(0), strict=True))]
 
 
 def _short(value: float) -> float | None:

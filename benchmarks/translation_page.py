@@ -10,9 +10,9 @@ import numpy as np
 
 from benchmarks import harness
 from benchmarks.detection_page import made_at, table
-from benchmarks.translation_data import PRESETS
 from benchmarks.translation_measures import INPUT, OWN, TARGET
 from benchmarks.translation_rows import RELATIONS, SYSTEMS, VARIANTS, Relation, System
+from benchmarks.translation_tasks import PRESETS
 
 PAGE = harness.ROOT / "docs" / "systems.md"
 BEGIN, END = "<!-- written by benchmarks.translation -->", "<!-- end -->"

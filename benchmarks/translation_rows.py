@@ -28,43 +28,61 @@ class System:
 
 
 SYSTEMS = (
-    System(5, "Nie 2017, 2018", "MR to CT; 3T to 7T, a cascade"),
-    System(5, "Emami 2018", "MR to CT of the brain"),
+    System(5, "Nie 2017, 2018", "MR to CT; 3T to 7T, a cascade", "t1-to-t2-cascade"),
+    System(5, "Emami 2018", "MR to CT of the brain", "t1-to-t2-resnet"),
     System(5, "Jin 2018a", "CT to MR of the brain, pairs and unpaired together", "t1-to-t2-mixed"),
     System(5, "Chartsias 2017", "MR to CT of the heart and back", "mr-to-ct-cycle"),
     System(5, "Zhang 2018c", "MR to CT of the heart, shapes kept", "hippocampus-shape"),
-    System(5, "Huo 2017", "MR to CT of the spleen, target without labels"),
-    System(5, "Hiasa 2018", "MR to CT of the hip, gradients kept"),
+    System(5, "Huo 2017", "MR to CT of the spleen, target without labels", "hippocampus-synseg"),
+    System(5, "Hiasa 2018", "MR to CT of the hip, gradients kept", "mr-to-ct-gradient"),
     System(5, "Wolterink 2017a", "MR to CT of the brain, unpaired", "mr-to-ct-cycle"),
-    System(5, "Bi 2017", "CT to PET of the thorax"),
-    System(5, "Ben-Cohen 2018", "CT to PET of the liver, hot regions blended"),
-    System(5, "Armanious 2018", "PET to CT"),
-    System(5, "Wei 2018", "MR to PET, a cascade"),
-    System(5, "Choi & Lee 2017", "PET to MR of the brain"),
-    System(5, "Hou 2017", "synthetic to real histology, a segmentor in the loop"),
-    System(5, "Mahmood 2017", "real to synthetic endoscopy"),
-    System(5, "Zhang 2018b", "X-ray to DRR, a frozen segmentor"),
-    System(5, "Chen 2018a", "X-ray of one site to another's, a frozen segmentor"),
+    System(5, "Bi 2017", "CT to PET of the thorax", "mr-labels-to-uptake"),
+    System(
+        5, "Ben-Cohen 2018", "CT to PET of the liver, hot regions blended", "mr-to-uptake-blended"
+    ),
+    System(5, "Armanious 2018", "PET to CT", "uptake-to-mr-medgan"),
+    System(5, "Wei 2018", "MR to PET, a cascade", "mr-to-uptake"),
+    System(5, "Choi & Lee 2017", "PET to MR of the brain", "uptake-to-mr"),
+    System(
+        5,
+        "Hou 2017",
+        "synthetic to real histology, a segmentor in the loop",
+        "speckle-to-hippocampus",
+    ),
+    System(5, "Mahmood 2017", "real to synthetic endoscopy", "real-to-synthetic"),
+    System(5, "Zhang 2018b", "X-ray to DRR, a frozen segmentor", "hippocampus-frozen"),
+    System(
+        5, "Chen 2018a", "X-ray of one site to another's, a frozen segmentor", "hippocampus-masks"
+    ),
     System(5, "Dar 2018a", "T1 to T2 and back", "t1-to-t2-cycle"),
     System(5, "Yang 2018b", "T1 to T2 and back", "t1-to-t2"),
     System(5, "Welander 2018", "T1 to T2, CycleGAN beside UNIT", "t1-to-t2-unit"),
-    System(5, "Yu 2018", "T1 to FLAIR, 3D"),
-    System(5, "Olut 2018", "T1 and T2 to MRA"),
-    System(5, "Bentaieb 2018", "stain to stain, a classifier in the loop"),
-    System(5, "Zanjani 2018", "stain to stain, by a code"),
-    System(5, "Shaban 2018", "stain to stain, unpaired"),
-    System(5, "Bayramoglu 2017a", "hyperspectral to H&E"),
-    System(6, "Jin 2018b", "a nodule into what stands around it"),
-    System(6, "Mok & Chung 2018", "tumour maps to MR, coarse to fine"),
-    System(6, "Hu 2017b", "a probe's position to ultrasound"),
-    System(6, "Tom & Sheet 2018", "tissue maps to intravascular ultrasound"),
+    System(5, "Yu 2018", "T1 to FLAIR, 3D", "t1-to-flair-volume"),
+    System(5, "Olut 2018", "T1 and T2 to MRA", "t1-t2-to-t1-post"),
+    System(5, "Bentaieb 2018", "stain to stain, a classifier in the loop", "stain-classified"),
+    System(5, "Zanjani 2018", "stain to stain, by a code", "grey-to-fundus-code"),
+    System(5, "Shaban 2018", "stain to stain, unpaired", "stain-cycle"),
+    System(5, "Bayramoglu 2017a", "hyperspectral to H&E", "bands-to-fundus"),
+    System(6, "Jin 2018b", "a nodule into what stands around it", "hippocampus-hole"),
+    System(
+        6, "Mok & Chung 2018", "tumour maps to MR, coarse to fine", "labels-to-hippocampus-fine"
+    ),
+    System(6, "Hu 2017b", "a probe's position to ultrasound", "position-to-ct"),
+    System(
+        6, "Tom & Sheet 2018", "tissue maps to intravascular ultrasound", "speckle-to-hippocampus"
+    ),
     System(6, "Zhao 2017", "vessels to fundus", "vessels-to-fundus"),
-    System(6, "Guibas 2017", "vessels to fundus, vessels generated"),
-    System(6, "Costa 2017a", "vessels to fundus, vessels segmented", "vessels-to-fundus"),
-    System(6, "Costa 2017b", "vessels to fundus, vessels of an autoencoder"),
-    System(6, "Appan 2018", "vessels and lesions to fundus"),
-    System(6, "Senaras 2018", "nuclei to histology"),
-    System(6, "Galbusera 2018", "one view of the spine to another"),
+    System(6, "Guibas 2017", "vessels to fundus, vessels generated", "hippocampus-pairs"),
+    System(6, "Costa 2017a", "vessels to fundus, vessels segmented", "fundus-to-vessels"),
+    System(
+        6,
+        "Costa 2017b",
+        "vessels to fundus, vessels of an autoencoder",
+        "hippocampus-pairs-autoencoder",
+    ),
+    System(6, "Appan 2018", "vessels and lesions to fundus", "lesions-to-fundus"),
+    System(6, "Senaras 2018", "nuclei to histology", "labels-to-hippocampus"),
+    System(6, "Galbusera 2018", "one view of the spine to another", "labels-to-hippocampus"),
 )
 
 
@@ -77,20 +95,7 @@ class Variant:
     settings: Sequence[str]
 
 
-# pix2pix with the generator and the number of steps of t1-to-t2-cycle: what differs is the pairs.
 VARIANTS = (
-    Variant(
-        "t1-to-t2, CycleGAN's generator",
-        "t1-to-t2",
-        (
-            "generator=resnet",
-            "generator_settings={blocks: 6}",
-            "width=16",
-            "critic_width=16",
-            "steps={adversarial: 1500}",
-            "every=100",
-        ),
-    ),
     Variant("t1-to-t2, no adversarial term", "t1-to-t2", ("loss.adversarial=0",)),
     Variant("hippocampus-shape, shapes not kept", "hippocampus-shape", ("loss.shape=0",)),
 )
@@ -135,11 +140,11 @@ RELATIONS = (
     Relation(
         "Paired against unpaired",
         "t1-to-t2",
-        "t1-to-t2, CycleGAN's generator",
+        "t1-to-t2-resnet",
         "t1-to-t2-cycle",
         {"PSNR": 1, "SSIM": 1, "perceptual": -1},
         "Where pairs are registered they are worth more than none; where they are not, Wolterink "
-        "2017a found the reverse. One generator, as many steps.",
+        "2017a found the reverse. One generator and as many steps, of pairs at a constant rate.",
     ),
     Relation(
         "Pairs and unpaired images together against unpaired ones",
@@ -153,7 +158,7 @@ RELATIONS = (
         "Pairs and unpaired images together against pairs",
         "t1-to-t2",
         "t1-to-t2-mixed",
-        "t1-to-t2, CycleGAN's generator",
+        "t1-to-t2-resnet",
         {"PSNR": 1, "SSIM": 1, "perceptual": -1},
         "Jin 2018a: both together are better than pairs alone. Here the unpaired images are those "
         "of the pairs: there is nothing more to see.",
@@ -198,15 +203,24 @@ def by_squares(preset: Any) -> Any | None:
 
     model: Any = registry.model_class(preset.model)
     from synthesis.cyclegan import CycleGAN
+    from synthesis.inpainting import Inpainting
     from synthesis.pix2pix import Pix2Pix
     from synthesis.unit import UNIT
 
+    base: Any = registry.model_class(registry.preset("t1-to-t2").model)
     own = dict(preset.hyperparameters)
     weights = {**model.default_weights, **own.get("term_weights", {}), "generator/adversarial": 0.0}
     silent = {name: 0.0 for name in weights if name.startswith("generator/")}
-    if issubclass(model, Pix2Pix):
+    steps = preset.training.steps
+    if model is Pix2Pix or model is Inpainting:
         path = preset.model
         kept = {**own, "critic_width": 4, "scales": 1}
+    elif issubclass(model, Pix2Pix):
+        # What the model has beside a generator goes; the steps of all its stages are kept.
+        path = registry.preset("t1-to-t2").model
+        known = registry.settings_of(base)
+        kept = {n: value for n, value in own.items() if n in known} | {"critic_width": 4}
+        steps = {"adversarial": sum(steps.values())}
     elif issubclass(model, (CycleGAN, UNIT)):
         path = registry.preset("t1-to-t2").model
         names = ("target_channels", "width", "generator", "generator_settings")
@@ -214,10 +228,11 @@ def by_squares(preset: Any) -> Any | None:
         kept = {"generator": "resnet", "dropout": 0.0, "critic_width": 4, "critic_depth": 2, **kept}
         if issubclass(model, UNIT):
             kept["generator_settings"] = {"blocks": 6}
-        silent = {name: 0.0 for name in silent if name in Pix2Pix.default_weights}
-        silent["generator/adversarial"] = 0.0
     else:
         return None
+    if path != preset.model:
+        silent = {name: 0.0 for name in silent if name in base.default_weights}
+        silent["generator/adversarial"] = 0.0
     kept["term_weights"] = {**silent, "generator/l2": 100.0}
     rate = own.get("optimizers", {}).get("generator")
     if rate:
@@ -231,5 +246,6 @@ def by_squares(preset: Any) -> Any | None:
             "hyperparameters": kept,
             "roles": said,
             "by_role": by_role,
+            "training": preset.training.model_copy(update={"steps": steps}),
         }
     )
