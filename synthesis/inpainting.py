@@ -22,6 +22,7 @@ class Inpainting(Pix2Pix):
     Scan and target are the same image, aligned; the hole is cut out of the scan here, in training
     and afterwards, and is filled with one value. So a model can be given a whole image, or one
     without its middle. A translation is the scan's own outside the hole, and what was made in it.
+    A preset has no `overlap`: every window of a scan would have a hole of its own.
 
     Terms of the generator beside those of `Pix2Pix`: `hole`, the mean absolute difference to the
     target in the hole (100), and `context`, that in the rim around it (50), by which what is made

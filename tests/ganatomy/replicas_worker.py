@@ -142,7 +142,14 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "inpainting": (
         "synthesis.inpainting:Inpainting",
-        {"hole": (6, 6), "critic_width": 4, "critic_depth": 1, "dropout": 0.0},
+        {
+            "hole": (6, 6),
+            "critic_width": 4,
+            "critic_depth": 1,
+            "cascade": 2,
+            "averages": {"generator": 0.9},
+            "term_weights": {"generator/features": 10.0, "generator/ssim": 1.0},
+        },
     ),
     "blended": (
         "synthesis.blended:Blended",

@@ -37,7 +37,12 @@ from tests.ganatomy.replicas_worker import CASES
 ROOT = Path(__file__).parents[2]
 # What runs every time reaches every model and both kinds of network; the rest is slow.
 ALWAYS = (
-    "pix2pix",
+    "inpainting",
+    "blended",
+    "coarse to fine",
+    "coded",
+    "masks of an autoencoder",
+    "missing contrast",
     "unit",
     "mixed cycle",
     "shape cycle",
