@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import json
 import os
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +64,7 @@ def main() -> None:
     results = harness.RESULTS / ("quick" if chosen.quick else "") / NAME
     found: dict[str, Any] = json.loads(results.read_text()) if results.exists() else {}
     work = kept() / "translation"
+    failed: list[str] = []
     now = commit("synthesis")  # once: what runs was read from the files as they are here
     for name, task in {} if chosen.render else tasks(chosen.data, work, chosen.tasks).items():
         entry = found.setdefault(name, {"rows": {}})
@@ -73,11 +75,20 @@ def main() -> None:
                 if chosen.list:
                     print(f"{name}: {row}{' '.join(['', *run.settings])}")
                     continue
-                entry["rows"][row] = one(task, run, seed, work, entry["rows"], now, chosen.quick)
+                try:  # one that fails does not keep the others from being measured
+                    entry["rows"][row] = one(
+                        task, run, seed, work, entry["rows"], now, chosen.quick
+                    )
+                except Exception as error:
+                    traceback.print_exc()
+                    failed.append(f"{name}: {row}: {error}")
+                    continue
                 results.parent.mkdir(parents=True, exist_ok=True)
                 results.write_text(written(found))
     if not (chosen.quick or chosen.list):
         write_page(found)
+    if failed:
+        raise SystemExit("\n".join(["failed:", *failed]))
 
 
 def runs(name: str, task: Task, wanted: Sequence[str]) -> list[Run]:

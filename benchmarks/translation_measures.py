@@ -51,7 +51,7 @@ class Images:
 
         translator = Translator.load(model)
         if judge is not None:
-            self._add_shapes(translator, test, Translator.load(judge).artifact_.model)
+            self._add_shapes(translator, test, Translator.load(judge))
         if self.task.images == "hole":
             self._add_holes(translator, test)
         elif self.task.paired:
@@ -126,7 +126,7 @@ class Images:
                 truth = pair.truth[place]
                 if truth.min() == truth.max():
                     continue  # air
-                self.names.append(f"{Path(name).name}-{fold}-{number}")
+                self.names.append(f"{'/'.join(Path(name).parts[-2:])}-{fold}-{number}")
                 self.patients.append(str(patient))
                 for method, image in both.items():
                     self._note(method, measured(image[place], truth))
@@ -167,45 +167,43 @@ class Images:
             if method == OWN:
                 self.definitions[one.name] = one.definition
 
-    def _add_shapes(self, translator: Translator, test: Path, judge: Any) -> None:
+    def _add_shapes(self, translator: Translator, test: Path, judge: Translator) -> None:
         """Dice of what a segmentor of real targets finds in translations, beside scans and targets.
 
-        The mean of all labels, on the grid that the model sees; of a patient all slices together.
+        Whole translations are prepared as it was trained to see targets, so that models of any rank
+        and grid are judged alike; of a patient all slices together.
         """
         from ganatomy.cache import prepare
         from ganatomy.measures.registration import label_overlaps
-        from ganatomy.scans import Preprocessing
+        from ganatomy.scans import Preprocessing, read_scan
         from ganatomy.tables import read_table
 
         roles = {"scan": "joined", "target": "joined", self.task.labels: "scan"}
         table = read_table([str(test)], roles)
-        settings = Preprocessing(**translator.preset.preprocessing_of("target"))
-        scans = prepare(table.first, translator.preprocessing_)
-        labels = prepare(
-            table.paths[self.task.labels],
-            translator.preprocessing_,
-            places=table.first,
-            labels=True,
-        ).array[..., 0]
-        targets = prepare(table.paths["target"], settings, places=table.first).array
-        images = {
-            OWN: translator.artifact_.model.translate(np.asarray(scans.array)),
-            INPUT: scans.array,
-            TARGET: targets,
-        }
-        for method, array in images.items():
-            found = judge.segment("target", np.asarray(array))
-            for row in range(len(table)):
-                own = scans.owner == row
-                truth = np.asarray(labels[own]).astype(int)
-                shares = label_overlaps(truth, found[own], range(1, judge.labels + 1))
+        settings = Preprocessing(**judge.preset.preprocessing_of("target"))
+        paths = table.paths[self.task.labels]
+        labels = prepare(paths, settings, places=table.first, labels=True)
+        segmentor: Any = judge.artifact_.model
+        for row, (first, second) in enumerate(zip(table.first, table.paths["target"], strict=True)):
+            scan = translator.read(first)
+            seen = {
+                OWN: translator.translated(scan)[0],
+                INPUT: scan,
+                TARGET: read_scan(second, window=settings.voi),
+            }
+            truth = np.asarray(labels.array[labels.owner == row])[..., 0].astype(int)
+            for method, one in seen.items():
+                prepared = settings.apply(one)
+                samples = np.stack([prepared.sample(n) for n in range(len(prepared))])
+                found = segmentor.segment("target", samples)
+                shares = label_overlaps(truth, found, range(1, segmentor.labels + 1))
                 self.each[method].setdefault("Dice", []).append(
                     float(np.nanmean([*shares.values()]))
                 )
         self.definitions["Dice"] = (
             "of the labels of the scan and what a frozen segmentor, trained on real targets and "
-            f"their labels, finds in its translation; mean of {judge.labels} labels, on the "
-            "model's grid"
+            f"their labels, finds in its translation; mean of {segmentor.labels} labels, on the "
+            "segmentor's grid"
         )
 
     # Sets --------------------------------------------------------------------------------------
