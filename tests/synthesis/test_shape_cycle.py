@@ -106,15 +106,15 @@ def test_a_frozen_segmentor_learns_first_and_is_left_alone_then(eager):
 
 
 def test_a_segmentor_is_taken_over_from_a_model_of_ones_name(tmp_path):
-    recipe = preset("hippocampus-shape").set(
-        [f"{name}={value}" for name, value in SMALL.items()] + ["optimizers={}", f"size={[*SIZE]}"]
-    )
-    other = made(segmentor_width=2)
+    plain = {"generator": "unet", "generator_settings": {"depth": 1}}  # quickly built
+    small = [f"{name}={value}" for name, value in (SMALL | plain).items()]
+    recipe = preset("hippocampus-shape").set([*small, "optimizers={}", f"size={[*SIZE]}"])
+    other = made(**plain)
     other.networks["segmentor_of_targets"].set_weights(
         [w + 0.5 for w in other.networks["segmentor_of_targets"].get_weights()]
     )
     save(Artifact(recipe, other, (*SIZE, 1), {}, {"seed": 0}), tmp_path / "judge")
-    settings = {"segmentors": ["target"], "segmentor": str(tmp_path / "judge")}
+    settings = {**plain, "segmentors": ["target"], "segmentor": str(tmp_path / "judge")}
     model = made(**settings)
     model.enter(model.stage_list[0])
     theirs, own = (one.networks["segmentor_of_targets"].get_weights() for one in (other, model))
