@@ -38,6 +38,7 @@ ROOT = Path(__file__).parents[2]
 # What runs every time reaches every family of models and both kinds of network; the rest is slow.
 ALWAYS = (
     "blended",
+    "missing contrast",
     "unit",
     "mixed cycle",
     "unpaired",
