@@ -43,7 +43,8 @@ def segmentor(shape: tuple[int, ...], labels: int, width: int) -> keras.Model:
 
 def chances(network: Any, image: Tensor) -> Tensor:
     """How likely each label is at each voxel, the background left out, [B, *size, labels]."""
-    return ops.softmax(network(image, training=False), axis=-1)[..., 1:]
+    found: Tensor = ops.softmax(network(image, training=False), axis=-1)
+    return found[..., 1:]
 
 
 def marked(image: Tensor, chances: Tensor) -> Tensor:
