@@ -42,7 +42,6 @@ ALWAYS = (
     "unit",
     "mixed cycle",
     "unpaired",
-    "deformable",
     "airnet",
     "motion",
     "anogan clipped",
@@ -56,8 +55,6 @@ ALWAYS = (
     "vae",
     "vaegan",
     "planted",
-    "planted density",
-    "density of a critic",
 )
 
 

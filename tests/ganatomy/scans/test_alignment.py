@@ -40,11 +40,13 @@ def test_the_search_stays_within_its_bounds():
     assert np.abs(np.exp(found[2:]) - 1).max() <= 0.1501
 
 
-def test_the_search_is_deterministic_and_blind_to_contrast():
+def test_the_search_repeats_itself_and_is_blind_to_contrast():
     template = alignment.search_image(figure((48, 64)))
     image = alignment.search_image(figure((48, 64), (0.05, 0.02)))
     first = alignment.align(image, template)
-    np.testing.assert_array_equal(first, alignment.align(image.copy(), template))
+    np.testing.assert_array_equal(first, alignment.align(image, template))
+    # Elsewhere in memory NumPy may add in another order.
+    np.testing.assert_allclose(first, alignment.align(image.copy(), template), atol=1e-6)
     np.testing.assert_allclose(first, alignment.align(3 * image - 7, template), atol=1e-3)
 
 
