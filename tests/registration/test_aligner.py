@@ -42,8 +42,9 @@ def test_what_a_model_aligned_is_judged_as_it_was_scored(rank):
         found = model.align(fixed, moving)
         seen = np.ones((2, *shape[:-1], 1))
         scores = model.judge(fixed, found.moved, seen)
-        # Untrained, the rigid one moves by a hair, and its border may be half seen.
-        np.testing.assert_allclose(scores, found.score, rtol=0.05)
+        # Untrained, the rigid one moves by a hair, and its border may be half seen; a score may be
+        # near 0, where a share of it says nothing.
+        np.testing.assert_allclose(scores, found.score, rtol=0.05, atol=1e-3)
         assert scores.shape == (2,)
         assert not np.allclose(model.judge(fixed, moving[::-1], seen), scores, rtol=1e-3)
 
