@@ -9,7 +9,6 @@ every tenth (of the others) is there to choose settings on, the rest are trained
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -145,16 +144,10 @@ def model(name: str, table: Path, work: Path, quick: bool) -> Path:
     """The folder of a preset trained on a table, kept in the cache."""
     from ganatomy import registry
     from ganatomy.tables import read_table
-    from ganatomy.training import fit
 
     preset = registry.preset(name)
     if quick:
         shorter = {stage: 20 for stage in preset.training.steps}
         preset = preset.set([f"training.steps={json.dumps(shorter)}"])
-    key = hashlib.sha256(json.dumps(preset.recipe(), sort_keys=True).encode()).hexdigest()[:12]
-    out = work / "models" / f"{name}-{key}"
-    if not (out / "config.json").exists():
-        os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{trained.folder()}/mlflow.db")
-        out.parent.mkdir(parents=True, exist_ok=True)
-        fit(preset, read_table([str(table)], registry.roles_of(preset)), out, resume=out.exists())
-    return out
+    rows = read_table([str(table)], registry.roles_of(preset))
+    return trained.fitted(preset, rows, work / "models")

@@ -15,14 +15,14 @@ by the number in its file's name.
 from __future__ import annotations
 
 import argparse
-import csv
 from pathlib import Path
 
 import nibabel
 import numpy as np
 
+from benchmarks.translation_data import write as write_table
+
 POWERS, BIAS, NOISE, SCALE = (1.2, 2.0), 0.15, 0.03, 1000.0
-COLUMNS = ("scan", "scan_labels", "target", "target_labels", "patient")
 
 
 def second_contrast(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -60,10 +60,7 @@ def write(data: Path, out: Path) -> dict[str, int]:
             kind = "scan" if number % 2 else "target"
             train[kind].append(first if kind == "scan" else second)
     for name, rows in {"train": train["scan"] + train["target"], "test": test}.items():
-        with (out / f"{name}.csv").open("w", newline="") as file:
-            table = csv.DictWriter(file, COLUMNS, restval="")
-            table.writeheader()
-            table.writerows(rows)
+        write_table(out / f"{name}.csv", rows)
     return {kind: len(rows) for kind, rows in train.items()} | {"test": len(test)}
 
 

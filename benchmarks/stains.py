@@ -24,12 +24,13 @@ photographs to drawn ones.
 from __future__ import annotations
 
 import argparse
-import csv
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
+
+from benchmarks.translation_data import write as write_table
 
 # Ruifrok and Johnston 2001, table 1: haematoxylin, eosin, and what is at right angles to both.
 STAINS = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11]])
@@ -106,11 +107,7 @@ def write(data: Path, out: Path) -> dict[str, int]:
         else:
             row("drawn-test", scan=f"photographs/{name}", target=f"drawn/{name}", patient=child)
     for name, rows in tables.items():
-        columns = sorted({column for cells in rows for column in cells})
-        with (out / f"{name}.csv").open("w", newline="") as file:
-            table = csv.DictWriter(file, columns, restval="")
-            table.writeheader()
-            table.writerows(rows)
+        write_table(out / f"{name}.csv", rows)
     return {name: len(rows) for name, rows in tables.items()}
 
 

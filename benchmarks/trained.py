@@ -49,15 +49,20 @@ def samples(preprocessing: Any, rows: Any) -> np.ndarray:
 def model_folder(name: str, *settings: str) -> Path:
     """The folder of a preset trained on the shipped radiographs, kept in the cache."""
     from ganatomy import registry
+
+    return fitted(registry.preset(name).set(settings), table("train"), folder())
+
+
+def fitted(preset: Any, rows: Any, parent: Path) -> Path:
+    """The folder of a preset trained on a table's rows; made in `parent` where it is not there."""
     from ganatomy.training import fit
 
-    preset = registry.preset(name).set(settings)
     key = hashlib.sha256(json.dumps(preset.recipe(), sort_keys=True).encode()).hexdigest()[:12]
-    out = folder() / f"{name}-{key}"
+    out = parent / f"{preset.name}-{key}"
     if not (out / "config.json").exists():
         os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{folder()}/mlflow.db")
         out.parent.mkdir(parents=True, exist_ok=True)
-        fit(preset, table("train"), out, resume=out.exists())
+        fit(preset, rows, out, resume=out.exists())
     return out
 
 

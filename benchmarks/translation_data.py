@@ -166,12 +166,7 @@ def hippocampus(root: Path, folder: Path) -> Task:
         "Hippocampus MR from maps of its labels",
         "Medical Segmentation Decathlon, task 4: T1 crops of 180 subjects, two labels. Measured "
         "on every fifth subject, trained on the others; intervals over subjects.",
-        [
-            Fold(
-                write(folder / "train.csv", [r for n, r in enumerate(rows) if n % 5]),
-                write(folder / "test.csv", [r for n, r in enumerate(rows) if not n % 5]),
-            )
-        ],
+        [by_fifths(folder, rows)],
         images="volume",
     )
 
@@ -187,12 +182,7 @@ def hole(root: Path, folder: Path) -> Task:
         "Medical Segmentation Decathlon, task 4: T1 crops of 180 subjects, every fifth measured "
         "on. Errors are of the voxels of the hole alone, on the model's grid; *the scan itself* is "
         "the hole filled with the mean of the rim around it; intervals over subjects.",
-        [
-            Fold(
-                write(folder / "train.csv", [r for n, r in enumerate(rows) if n % 5]),
-                write(folder / "test.csv", [r for n, r in enumerate(rows) if not n % 5]),
-            )
-        ],
+        [by_fifths(folder, rows)],
         images="hole",
     )
 
@@ -220,10 +210,20 @@ def streams(
     return Fold(files[1], files[0])
 
 
+def by_fifths(folder: Path, rows: Sequence[Mapping[str, Path | str]]) -> Fold:
+    """Every fifth row to measure on, the others to train on."""
+    return Fold(
+        write(folder / "train.csv", [r for n, r in enumerate(rows) if n % 5]),
+        write(folder / "test.csv", [r for n, r in enumerate(rows) if not n % 5]),
+    )
+
+
 def write(file: Path, rows: Sequence[Mapping[str, Path | str]]) -> Path:
-    """A CSV whose paths are whole."""
+    """A CSV whose paths are whole; a cell that a row lacks is empty."""
     with open(file, "w", newline="") as lines:
-        table = csv.DictWriter(lines, list(rows[0]))
+        table = csv.DictWriter(
+            lines, list(dict.fromkeys(k for row in rows for k in row)), restval=""
+        )
         table.writeheader()
         table.writerows(
             {k: v.resolve() if isinstance(v, Path) else v for k, v in row.items()} for row in rows

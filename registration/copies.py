@@ -1,6 +1,6 @@
 """Pairs that are known to be aligned or not, of which a discriminator of pairs learns.
 
-What is random comes with the batch, as `NOISE` names it.
+What is random comes with the batch, as `noise` names it.
 """
 
 from __future__ import annotations

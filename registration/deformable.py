@@ -71,7 +71,7 @@ class Deformable(Aligner):
             moving image is warped by it (Mok & Chung 2020, LapIRN).
         similarities: names of `SIMILARITIES`.
         labels: supervise with labels 1 to so many, which the table then has to have.
-        segmentor: channels at the finest grid of a network that learns these labels first, in a
+        segmentor: channels on the coarse grid of a network that learns these labels first, in a
             stage `segmentation` of its own; 0 none. The generator then sees how likely it calls
             each label at each voxel of either image, and the descent compares that too, by the
             weight of `dice`: a pair needs no labels for it.
@@ -267,9 +267,9 @@ class Deformable(Aligner):
         network = self.networks["segmentor"]
         images = batch["fixed"], self.shifted(batch["moving"], batch)
         answers = [network(image, training=True) for image in images]
+        pairs = list(zip(answers, self._labels(batch), strict=True))
 
         def term(form: Any) -> Tensor:
-            pairs = zip(answers, self._labels(batch), strict=True)
             return sum(losses.shape(logits, labels, form=form) for logits, labels in pairs) / 2.0
 
         return {"cross_entropy": lambda: term("cross_entropy"), "dice": lambda: term("dice")}
@@ -356,7 +356,6 @@ class Deformable(Aligner):
 
     def refined(self, fixed: Tensor, moving: Tensor, velocity: Tensor) -> Tensor:
         """A velocity after some steps down the pair's own similarity, shapes and regularity."""
-
         shapes = []
         if self.segmentor:
             shapes = [chances(self.network("segmentor"), image) for image in (fixed, moving)]
