@@ -233,6 +233,8 @@ def by_squares(preset: Any) -> Any | None:
     if path != preset.model:
         silent = {name: 0.0 for name in silent if name in base.default_weights}
         silent["generator/adversarial"] = 0.0
+    if kept.get("cascade", 1) == 1:  # there are no drafts to weigh
+        silent.pop("generator/draft", None)
     kept["term_weights"] = {**silent, "generator/l2": 100.0}
     rate = own.get("optimizers", {}).get("generator")
     if rate:

@@ -56,6 +56,8 @@ def register(
         f"alignment score {found.alignment_score:.4g}, overlap {found.overlap:.0%}, "
         f"folds {found.folds:.2%}"
     )
+    if summary["translate"] is not None:
+        click.echo(f"aligned by what {summary['translate']} makes of the moving scan")
     if summary["refinement"] != "none":
         click.echo(
             f"refined ({summary['refinement']}) by {summary['refined_by_mm']:.3g} mm, mutual "

@@ -21,7 +21,7 @@ from registration.deformations import STEPS, Displacement, Velocity
 from registration.fields import compose, integrate, warp
 from registration.pair_critic import pair_critic
 from registration.regularity import folding_penalty, smoothness
-from registration.segmentor import chances, marked, segmentor
+from registration.segmentor import chances, marked, segmentor, unmarked
 from registration.transforms import Affine, Transform
 from registration.velocity_network import COARSE, coarse_grid, enlarged, halved, velocity_network
 
@@ -188,7 +188,11 @@ class Deformable(Aligner):
 
     def velocity(self, fixed: Tensor, moving: Tensor, training: bool = False) -> Tensor:
         """The velocity that takes one image to the other, [B, *coarse, rank], in coarse voxels."""
-        pyramid = [(self.seen(fixed), self.seen(moving))]
+        return self.found(self.seen(fixed), self.seen(moving), training)
+
+    def found(self, fixed: Tensor, moving: Tensor, training: bool = False) -> Tensor:
+        """The same of images as `seen` gives them."""
+        pyramid = [(fixed, moving)]
         for _ in self._levels[1:]:
             pyramid.append(tuple(halved(image) for image in pyramid[-1]))
         found = None
@@ -348,23 +352,30 @@ class Deformable(Aligner):
 
     def examine(self, fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The velocity, [B, *coarse, rank] in coarse voxels, the moved image and the score."""
-        velocity = self.velocity(fixed, moving)
+        seen = self.seen(fixed), self.seen(moving)
+        velocity = self.found(*seen)
         if self.refinement:
-            velocity = self.refined(fixed, moving, velocity)
+            velocity = self.refined(*seen, velocity)
         moved = self.warped(moving, self.flow(velocity))
         return velocity, moved, self.judged(fixed, moved, ops.ones_like(moved[..., :1]))
 
     def refined(self, fixed: Tensor, moving: Tensor, velocity: Tensor) -> Tensor:
-        """A velocity after some steps down the pair's own similarity, shapes and regularity."""
-        shapes = []
-        if self.segmentor:
-            shapes = [chances(self.network("segmentor"), image) for image in (fixed, moving)]
+        """A velocity after some steps down the pair's own similarity, shapes and regularity.
+
+        Args:
+            fixed: as `seen` gives it.
+            moving: the same.
+            velocity: to begin with.
+        """
+        channels = self.shape[-1]
+        there, shapes = (unmarked(seen, channels) for seen in (fixed, moving))
+        fixed, moving = fixed[..., :channels], moving[..., :channels]
 
         def value(velocity: Tensor) -> Tensor:
             flow = self.flow(velocity)
             terms = self.content_terms(fixed, self.warped(moving, flow), flow)
-            if shapes:
-                there, here = shapes[0], self.warped(shapes[1], flow, value=0.0)
+            if self.segmentor:
+                here = self.warped(shapes, flow, value=0.0)
                 terms["dice"] = lambda: losses.dice(there, here, background=True)
             return sum(self.weight(f"generator/{name}") * term() for name, term in terms.items())
 

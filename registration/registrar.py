@@ -163,6 +163,7 @@ class Registrar(Trained):
                 transform = Affine(transform.matrix @ astray.matrix)
             transform, done = self._refined(fixed, seen, transform, lost=astray is not None)
         found = Registration(fixed, moving, transform, np.nan, refinement=done)
+        found.translated_by = self._translated_by()
         found.network_score = float(alignment.score[0])
         if not found.inside.any():
             problem = "shows nothing of the fixed scan once aligned"
@@ -177,6 +178,10 @@ class Registrar(Trained):
     def seen(self, moving: Scan) -> Scan:
         """What a moving scan is aligned by: itself, or what `settings_.translate` makes of it."""
         return moving if self.translation_ is None else translated(self.translation_, moving)
+
+    def _translated_by(self) -> tuple[str, str] | None:
+        made = self.translation_
+        return None if made is None else (str(self.settings_.translate), made.preset.name)
 
     def sampled(self, fixed: Scan, moving: Scan) -> Sampled:
         """A pair as the model sees it."""

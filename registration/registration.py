@@ -46,6 +46,8 @@ class Registration:
         remarks: what is odd about the pair, a sentence each.
         labels: of the moving scan on the fixed grid, where some were given.
         landmarks: of the moving scan on the fixed scan, [n, rank], mm, where some were given.
+        translated_by: name and preset of the model whose image of the moving scan was aligned; None
+            where that was the scan itself.
         refinement: what was done to the network's transform, and that transform; None where
             `transform` is the network's own.
         network_score: the discriminator's of the pair as the network's own transform has it.
@@ -61,6 +63,7 @@ class Registration:
     remarks: list[str] = field(default_factory=list)
     labels: np.ndarray | None = None
     landmarks: np.ndarray | None = None
+    translated_by: tuple[str, str] | None = None
     refinement: Refinement | None = None
     network_score: float = float("nan")
     signs: dict[str, float] = field(default_factory=dict)

@@ -53,3 +53,8 @@ def marked(image: Tensor, chances: Tensor) -> Tensor:
     -1 is then what stands outside of either: dark, and of no label.
     """
     return ops.concatenate([image, 2.0 * chances - 1.0], axis=-1)
+
+
+def unmarked(seen: Tensor, channels: int) -> Tensor:
+    """The chances that `marked` laid beside an image of so many channels, [B, *size, labels]."""
+    return (seen[..., channels:] + 1.0) / 2.0

@@ -25,7 +25,7 @@ SUMMARY, ROW, PICTURES = "registration.json", "registration.csv", "registration.
 COLUMNS = (
     *("fixed", "moving", "alignment_score", "failure", "failed", "overlap", "folds"),
     *("smallest_jacobian", "largest_jacobian", "log_jacobian_deviation"),
-    *("median_displacement_mm", "largest_displacement_mm", "refinement", "seconds"),
+    *("median_displacement_mm", "largest_displacement_mm", "translate", "refinement", "seconds"),
 )
 
 
@@ -99,12 +99,21 @@ def summary_of(found: Registration) -> dict[str, Any]:
         "median_displacement_mm": float(np.median(length)),
         "largest_displacement_mm": float(length.max()),
         "seconds": found.seconds,
+        **_translation(found),
         **_refinement(found),
     }
     return {
         name: None if isinstance(value, float) and not np.isfinite(value) else value
         for name, value in figures.items()
     }
+
+
+def _translation(found: Registration) -> dict[str, Any]:
+    """By what model's image of the moving scan it was aligned."""
+    if found.translated_by is None:
+        return {"translate": None}
+    name, preset = found.translated_by
+    return {"translate": name, "translate_preset": preset}
 
 
 def _refinement(found: Registration) -> dict[str, Any]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,6 +20,9 @@ from ganatomy.scans.tiles import Tiles
 from ganatomy.tables import Table, read_table
 from ganatomy.trained import Source, Trained
 from synthesis.values import Values
+
+if TYPE_CHECKING:
+    from synthesis.drawing import Pair
 
 PAIR = {"scan": "joined", "target": "joined"}
 OVERLAP = 0.5  # of windows over arrays, where the preset says nothing
@@ -148,13 +151,29 @@ class Translator(Trained):
         )
         return found, float(unseen.mean())
 
-    # A folder of scans, and what an endpoint answers for one ------------------------------------
+    # A folder of scans -------------------------------------------------------------------------
 
     def translate_to(self, table: Table, folder: Path) -> list[str]:
         """Translations into a folder, resumed; see `synthesis.writing.translate_to`."""
         from synthesis.writing import translate_to
 
         return translate_to(self, table, folder, progress=counter("translating"))
+
+    # Pairs of a mask and its image, of models that generate their masks --------------------------
+
+    def draw(self, count: int, seed: int = 0) -> Iterator[Pair]:
+        """Pairs of a drawn mask and its image; see `synthesis.drawing.drawn`."""
+        from synthesis.drawing import drawn
+
+        return drawn(self, count, seed)
+
+    def draw_to(self, folder: Path, count: int, seed: int = 0) -> Path:
+        """Pairs into an empty folder; see `synthesis.drawing.draw_to`."""
+        from synthesis.drawing import draw_to
+
+        return draw_to(self, folder, count, seed, progress=counter("drawing"))
+
+    # Served --------------------------------------------------------------------------------------
 
     inputs: ClassVar[tuple[str, ...]] = ("scan",)
     answers: ClassVar[dict[str, str]] = {
@@ -223,6 +242,10 @@ class Translator(Trained):
     ) -> Translator:
         """A translator of a model that was just trained; it learns what the targets' values are."""
         artifact.facts |= Values.of_targets(artifact.preset, training, artifact.model.grids).facts()
+        if hasattr(artifact.model, "draw"):
+            from synthesis.drawing import mask_facts
+
+            artifact.facts |= mask_facts(training.paths["scan"], preprocessing)
         return cls(artifact)
 
     @staticmethod

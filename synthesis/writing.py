@@ -131,15 +131,22 @@ def _named(stem: Path, suffix: str) -> Path:
     return stem.with_name(stem.name.removesuffix(suffix) + suffix)
 
 
-def nifti(made: Scan) -> Any:
-    """A translation as NIfTI: 16-bit whole numbers where its range has them, else float32."""
+def nifti(made: Scan, kind: Any = None) -> Any:
+    """A translation as NIfTI: 16-bit whole numbers where its range has them, else float32.
+
+    Args:
+        made: the translation.
+        kind: of the numbers, where the range does not decide: of labels.
+    """
     import nibabel
 
     pixels = made.pixels[..., 0]
     if made.channels > 1:  # colours are NIfTI's fifth dimension
         pixels = made.pixels.reshape(*made.shape, *[1] * (4 - made.rank), made.channels)
     low, high = float(pixels.min()), float(pixels.max())
-    if high - low >= LEVELS and low >= -32768 and high <= 65535:
+    if kind is not None:
+        pixels = pixels.astype(kind)
+    elif high - low >= LEVELS and low >= -32768 and high <= 65535:
         kind = np.int16 if high <= 32767 else np.uint16 if low >= 0 else np.int32
         pixels = np.rint(pixels).astype(kind)
     header = made.header.copy() if made.kind == "nifti" and made.header is not None else None

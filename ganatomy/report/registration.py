@@ -34,6 +34,8 @@ FIGURES = {
     "median_displacement_mm": "Median displacement, mm",
     "largest_displacement_mm": "Largest displacement, mm",
     "seconds": "Seconds",
+    "translate": "Aligned by what this model makes of the moving scan",
+    "translate_preset": "Preset of that model",
     "refinement": "Refined by mutual information",
     "refined_by_mm": "Mean distance between the network's transform and the refined one, mm",
     "information_before": "Mutual information by the network's transform, nats",

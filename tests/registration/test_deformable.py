@@ -246,6 +246,29 @@ def test_a_segmentor_learns_the_labels_and_brings_them_together_where_a_pair_has
     assert missed[1] < 0.2 * missed[0]
 
 
+def test_a_segmentor_looks_once_at_either_scan_of_a_pair(monkeypatch):
+    settings = {"labels": 2, "segmentor": 2, "refinement": 2}
+    model = made(2, **settings)
+    looked, network = [], model.network
+
+    def counted(name):
+        if name == "segmentor":
+            looked.append(name)
+        return network(name)
+
+    monkeypatch.setattr(model, "network", counted)
+    batch = batch_of(model)
+    velocity, *_ = model.examine(batch["fixed"], batch["moving"])
+    assert looked == ["segmentor"] * 2
+    # And its descent goes by what it found there.
+    model.segmentor = 0
+    fixed, moving = (model.seen(batch[role]) for role in ("fixed", "moving"))
+    assert fixed.shape[-1] == 1
+    model.segmentor = 2
+    start = model.velocity(batch["fixed"], batch["moving"])
+    assert np.abs(np.asarray(velocity - start)).max() > 0.01
+
+
 def test_supervision_without_labels_says_what_is_missing():
     model = made(2, labels=2)
     data = {name: array[:, None] for name, array in batch_of(model).items()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 from ganatomy import artifacts
 from ganatomy.artifacts import ArtifactError
 from ganatomy.errors import WrongUse
+from ganatomy.report import write_report
 from ganatomy.scans import Preprocessing
 from ganatomy.tables import TableError
 from registration.evaluation import DIRECT, OWN, evaluate
@@ -84,6 +87,20 @@ def test_the_translation_is_aligned_and_the_scan_itself_moved(volumes, name, ben
     np.testing.assert_allclose(total, 1000, atol=15)
     across = registrar(None, bends=bends).register(volumes["fixed"], volumes["negative"])
     assert np.linalg.norm(across.transform.map(at) - at - SHIFT) > 3
+
+
+def test_the_summary_and_the_page_name_the_model_that_translated(volumes, name, tmp_path):
+    for own, stated in ((name, (name, "negative")), (None, (None, None))):
+        out = tmp_path / str(own is None)
+        summary = registrar(own).register(volumes["fixed"], volumes["negative"]).save(out)
+        assert (summary["translate"], summary.get("translate_preset")) == stated
+        assert json.loads((out / "registration.json").read_text()) == summary
+        with open(out / "registration.csv", newline="") as file:
+            (row,) = csv.DictReader(file)
+        assert row["translate"] == (own or "")
+        page = write_report(out, out / "report.html").read_text()
+        assert ("Aligned by what this model makes of the moving scan" in page) == (own is not None)
+        assert (name in page) == (own is not None)
 
 
 def test_it_is_measured_beside_the_same_model_without(volumes, name):
