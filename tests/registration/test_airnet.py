@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from keras import ops
 
 from ganatomy.game import Noise
@@ -124,10 +126,46 @@ def test_what_is_hidden_is_hidden_from_both_players_and_only_at_the_ends():
     assert (moving[:, 4:-1] != -1).mean() > 0.9
     assert (fixed[:, 1:3] != -1).mean() > 0.9
     assert (true[:, :3] == -1).all()
-    whole = model(cut=0.0)
-    cuts: Any = hidden[:, 1]
-    view: Any = whole._view(cuts)
-    assert np.asarray(view).all()
+
+
+@pytest.fixture(scope="module")
+def airnet() -> AirNet:
+    return model()
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.floats(0, 0.5), st.lists(st.floats(0, 1, width=32), min_size=6, max_size=6))
+def test_a_view_is_a_box_that_lacks_no_more_than_cut_at_either_end(airnet, cut, drawn):
+    shares: Any = np.array(drawn, "float32").reshape(1, 2, 3)
+    airnet.cut = cut
+    view = np.asarray(airnet._view(shares))[0, ..., 0] > 0
+    whole = np.ones_like(view)
+    for axis, side in enumerate(view.shape):
+        shown = np.flatnonzero(view.any(tuple({0, 1, 2} - {axis})))
+        assert (np.diff(shown) == 1).all()
+        for hidden, share in zip((shown[0], side - 1 - shown[-1]), shares[0, :, axis], strict=True):
+            exact = cut * share * (side - 1)
+            assert exact - 1e-3 <= hidden <= exact + 1 + 1e-3
+        line = np.isin(np.arange(side), shown)
+        whole &= line.reshape([-1 if n == axis else 1 for n in range(3)])
+    np.testing.assert_array_equal(view, whole)
+    airnet.cut = 0.0
+    assert np.asarray(airnet._view(shares)).all()
+
+
+def test_without_a_cut_both_players_see_the_same_whatever_is_drawn():
+    on, off = model(cut=0.4), model(cut=0.0)
+    batch = batch_of(on)
+    least, most = ({**batch, "cut": ops.full((3, 2, 2, 3), share)} for share in (0.0, 1.0))
+    plain, cut, other, uncut = (made.play(drawn) for made in (on, off) for drawn in (least, most))
+    for name in ("true", "moved", "start"):
+        np.testing.assert_array_equal(np.asarray(other[name]), np.asarray(uncut[name]))
+        dark, whole = (np.mean(np.asarray(one[name]) == -1) for one in (cut, plain))
+        assert dark > whole + 0.1
+    np.testing.assert_array_equal(np.asarray(other["vectors"]), np.asarray(uncut["vectors"]))
+    assert np.abs(np.asarray(plain["vectors"]) - np.asarray(cut["vectors"])).max() > 0
+    # What the generator is asked to undo has nothing to do with what is hidden.
+    np.testing.assert_array_equal(np.asarray(plain["goal"]), np.asarray(cut["goal"]))
 
 
 @pytest.mark.parametrize("rank", [2, 3])
