@@ -19,7 +19,7 @@ from synthesis.judging import fooled, told_apart
 
 Tensor = Any
 OTHER = {"scan": "target", "target": "scan"}
-ALONG, BEFORE = "along", "before"
+ALONG, BEFORE, FIRST = "along", "before", "first"
 
 
 class ShapeCycleGAN(CycleGAN):
@@ -43,8 +43,9 @@ class ShapeCycleGAN(CycleGAN):
         labels: numbers of labels beside the background.
         segmentors: the kinds of image that have one.
         segmentor: how they come to their weights: "along" with the generators, in the same steps;
-            "before" them, in a stage `segmentation`, and then frozen; or frozen, from a model of
-            this kind, by the name of its folder, e.g. one with no adversarial steps.
+            "before" them, in a stage `segmentation`, and then frozen; "first" so, and then along,
+            which asks for labels of the kinds that have one; or frozen, from a model of this
+            kind, by the name of its folder, e.g. one with no adversarial steps.
         segmentor_width: channels at the image's grid; they double a level.
         segmentor_depth: how often their grid halves; see `ganatomy.networks.unet`.
         **cycle: settings of `CycleGAN`.
@@ -53,7 +54,7 @@ class ShapeCycleGAN(CycleGAN):
         ValueError: no labels, or no segmentor.
         WrongUse: in training: labels that a weighed term needs, and the table lacks.
 
-    Reference: Zhang, Yang, Zheng 2018, equations 4 to 6, for both along; Huo et al. 2018
+    Reference: Zhang, Yang, Zheng 2018, equations 4 to 6, for both first and along; Huo et al. 2018
     (SynSeg-Net), section II, for targets along, from labels of scans alone; Zhang et al. 2018b
     (TD-GAN), section 2.2, for `shape_back` of frozen ones, from labels of targets alone; Chen et
     al. 2018, section 2.2, for `masks` of frozen ones.
@@ -123,17 +124,16 @@ class ShapeCycleGAN(CycleGAN):
             Player("discriminator", self.discriminator_terms, critics),
         ]
         segmentor = Player("segmentor", self.segmentor_terms, tuple(map(_of, self.segmented)))
-        if self.segmentor == ALONG:
-            return [Stage("adversarial", *players, segmentor)]
-        adversarial = Stage("adversarial", *players)
-        if self.segmentor == BEFORE:
-            return [Stage("segmentation", segmentor, play=lambda batch: {}), adversarial]
-        return [adversarial]
+        along = (segmentor,) if self.segmentor in (ALONG, FIRST) else ()
+        stages = [Stage("adversarial", *players, *along)]
+        if self.segmentor in (BEFORE, FIRST):
+            stages.insert(0, Stage("segmentation", segmentor, play=lambda batch: {}))
+        return stages
 
     def enter(self, stage: Stage, *, jit_compile: bool = False) -> None:
         """Also takes over the segmentors of another model, when training begins."""
         super().enter(stage, jit_compile=jit_compile)
-        if self.segmentor not in (ALONG, BEFORE) and int(self.step.numpy()) == 0:
+        if self.segmentor not in (ALONG, BEFORE, FIRST) and int(self.step.numpy()) == 0:
             self._take_over(self.segmentor)
 
     def _take_over(self, name: str) -> None:

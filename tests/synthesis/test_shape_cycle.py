@@ -81,10 +81,11 @@ def test_labels_of_one_side_are_enough_for_what_needs_no_others():
         frozen.segmentor_terms(one, {})
 
 
-def test_a_frozen_segmentor_learns_first_and_is_left_alone_then(eager):
+@pytest.mark.parametrize(("when", "left"), [("before", {"segmentor_of_targets"}), ("first", set())])
+def test_a_segmentor_learns_first_and_is_left_alone_then_where_it_is_frozen(when, left, eager):
     model = made(
         segmentors=["target"],
-        segmentor="before",
+        segmentor=when,
         term_weights={"generator/shape": 0.0, "generator/masks": 1.0},
     )
     arrays = {name: array for name, array in scans().items() if name != "scan_labels"}
@@ -102,7 +103,7 @@ def test_a_frozen_segmentor_learns_first_and_is_left_alone_then(eager):
     began = {name: network.get_weights() for name, network in model.networks.items()}
     learned = after(1, 0)
     assert moved(began, learned) == {"segmentor_of_targets"}
-    assert moved(learned, after(1, 1)) == set(began) - {"segmentor_of_targets"}
+    assert moved(learned, after(1, 1)) == set(began) - left
 
 
 def test_a_segmentor_is_taken_over_from_a_model_of_ones_name(tmp_path):
