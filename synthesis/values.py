@@ -34,7 +34,7 @@ class Values:
     low: float
     high: float
     exact: bool
-    units: Literal["HU", "counts", "unknown"]
+    units: Literal["HU", "Gy", "counts", "unknown"]
     modality: str
 
     def of(self, generated: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from pydicom.uid import generate_uid
 
 from ganatomy.scans.dicom_header import light, numbers, open_dicom, text
 from ganatomy.scans.dicom_pixels import claim, decode, functional_group, pixel_spacing, units_of
+from ganatomy.scans.dose import dose_planes, dose_scaling, is_dose
 from ganatomy.scans.errors import ScanError
 from ganatomy.scans.planes import Plane, stack
 from ganatomy.scans.safety import MAX_FRAMES, MAX_PIXEL_BYTES, check_pixels
@@ -22,7 +23,8 @@ def read_dicom(source: Path | bytes, name: str, window: bool, max_pixels: int | 
     """One DICOM file: a slice or radiograph (rank 2), or a multi-frame volume (rank 3).
 
     A slice keeps its full affine; its third column is the slice thickness along the normal
-    (1 mm where none is given), which says nothing about its neighbours.
+    (1 mm where none is given), which says nothing about its neighbours. A radiotherapy dose is a
+    volume in Gy.
 
     Raises:
         ScanError: see decode and stack; also frames without positions.
@@ -30,6 +32,8 @@ def read_dicom(source: Path | bytes, name: str, window: bool, max_pixels: int | 
     dataset = open_dicom(source, name)
     check_pixels(name, claim(dataset, name).pixels, max_pixels)
     pixels = decode(dataset, name, window)
+    if is_dose(dataset):
+        pixels = pixels * np.float32(dose_scaling(dataset, name))
     notes: list[str] = []
     if len(pixels) == 1:
         pixels, affine = pixels[0], None
@@ -38,18 +42,26 @@ def read_dicom(source: Path | bytes, name: str, window: bool, max_pixels: int | 
             plane = _plane(holder, name)
             affine = plane.affine(plane.normal * _thickness(holder))
     else:
-        holders = [_plane_holder(dataset, i) for i in range(len(pixels))]
-        per_frame = dataset.get("PerFrameFunctionalGroupsSequence")
-        if not per_frame or len(per_frame) != len(pixels) or any(h is None for h in holders):
-            problem = f"has {len(pixels)} frames without a position each"
-            raise ScanError(name, problem, "one image, or functional groups that place each frame")
-        planes = [_plane(h, name) for h in holders if h is not None]
-        _check_parallel(planes, name)
+        planes = _frames(dataset, len(pixels), name)
         order, affine, notes = stack(planes, name)
         pixels = np.moveaxis(pixels[order], 0, 2)
     header = light(dataset)
     notes += _mend_identifiers([header], name)
     return _scan(pixels, affine, [header], name, notes, window)
+
+
+def _frames(dataset: Dataset, count: int, name: str) -> list[Plane]:
+    """Where the frames of a multi-frame file lie."""
+    holders = [_plane_holder(dataset, i) for i in range(count)]
+    if is_dose(dataset) and holders[0] is not None:
+        return dose_planes(_plane(holders[0], name), dataset, count)
+    per_frame = dataset.get("PerFrameFunctionalGroupsSequence")
+    if not per_frame or len(per_frame) != count or any(h is None for h in holders):
+        problem = f"has {count} frames without a position each"
+        raise ScanError(name, problem, "one image, or functional groups that place each frame")
+    planes = [_plane(h, name) for h in holders if h is not None]
+    _check_parallel(planes, name)
+    return planes
 
 
 def read_series(folder: Path, files: list[Path], window: bool, max_pixels: int | None) -> Scan:

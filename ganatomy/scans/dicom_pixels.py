@@ -12,6 +12,7 @@ from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply
 from pydicom.uid import UID, RLELossless
 
 from ganatomy.scans.dicom_header import PIXEL_KEYWORDS, numbers, text, whole
+from ganatomy.scans.dose import dose_units, is_dose
 from ganatomy.scans.errors import ScanError
 from ganatomy.scans.safety import check_sizes, quiet
 
@@ -204,7 +205,9 @@ def _jpeg_segments(frame: bytes) -> Iterator[tuple[int, int]]:
 
 
 def units_of(dataset: Dataset) -> str:
-    """'HU' for rescaled CT, 'counts' where the file says so, else 'unknown'."""
+    """'HU' for rescaled CT, 'Gy' or 'counts' where the file says so, else 'unknown'."""
+    if is_dose(dataset):
+        return dose_units(dataset)
     modality, kind = text(dataset, "Modality"), text(dataset, "RescaleType")
     if modality == "CT" and kind in ("", "HU"):
         has_rescale = "RescaleSlope" in dataset or functional_group(

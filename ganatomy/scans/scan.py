@@ -18,7 +18,7 @@ class Scan:
             `[row, column, slice, c]`; NIfTI keeps its own order. A volume of kind 'array'
             without an affine is `[i, j, k, c]` to the right, anterior and superior.
         affine: 4×4, voxel index to mm RAS+; None where the file gives no place.
-        units: what a pixel measures: 'HU', 'counts' or 'unknown'.
+        units: what a pixel measures: 'HU', 'Gy', 'counts' or 'unknown'.
         modality: DICOM's code ('CT', 'MR', 'DX'…), or 'unknown'.
         path: where it came from.
         kind: the family of file: 'dicom', 'nifti', 'picture' or 'array'.
@@ -29,7 +29,7 @@ class Scan:
 
     pixels: np.ndarray
     affine: np.ndarray | None = None
-    units: Literal["HU", "counts", "unknown"] = "unknown"
+    units: Literal["HU", "Gy", "counts", "unknown"] = "unknown"
     modality: str = "unknown"
     path: str = "array"
     kind: Kind = "array"

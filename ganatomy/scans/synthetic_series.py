@@ -94,7 +94,8 @@ def _base(header: Dataset, modality: str, title: str, settings: Mapping[str, Any
     if text(header, "SpecificCharacterSet"):
         base.SpecificCharacterSet = header.SpecificCharacterSet
     base.SOPClassUID = CLASSES.get(modality, SECONDARY)
-    base.Modality = modality if modality != "unknown" else "OT"
+    # A secondary capture is no dose object: no planning system should take it for one.
+    base.Modality = "OT" if modality in ("unknown", "RTDOSE") else modality
     base.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
     base.Manufacturer = new["manufacturer"]
     base.ManufacturerModelName = new["manufacturer_model_name"]

@@ -62,3 +62,10 @@ def test_what_has_no_place_is_refused(scans):
         synthetic_series(Scan(scans["mr"].pixels, np.eye(4)), image, "MR", "T2", MADE_BY)
     with pytest.raises(ValueError, match="has shape"):
         synthetic_series(scans["mr"], image[1:], "MR", "T2", MADE_BY)
+
+
+def test_a_made_dose_is_no_dose_to_a_planning_system(scans):
+    image = np.linspace(0, 60, scans["ct"].pixels.size).reshape(scans["ct"].shape)
+    (made,) = synthetic_series(scans["ct"], image, "RTDOSE", "dose", MADE_BY)
+    assert made.Modality == "OT"
+    assert "DoseGridScaling" not in made
