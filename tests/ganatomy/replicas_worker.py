@@ -44,8 +44,9 @@ SMALL: dict[str, Any] = {"latent": 6, "width": 4}
 AVERAGES = {"generator": 0.9, "encoder": 0.8}
 
 
-def steep(*players: str, rate: float = 1e-4) -> dict[str, Any]:
-    """Optimizers that, unlike Adam, do not divide the size of a gradient away again.
+def steep(*players: str, rate: Any = 1e-4) -> dict[str, Any]:
+    """Optimizers that, unlike Adam, do not divide the size of a gradient away again; the rate is a
+    number or a schedule.
 
     A wrong scale shows, and gradients that are rounding alone stay small.
     """
@@ -124,7 +125,10 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
             "critic_depth": 1,
             "pool": 12,
             "averages": {"generator": 0.9},
-            "optimizers": steep("generator", "discriminator", "classifier"),
+            "optimizers": {
+                **steep("discriminator", "classifier"),
+                **steep("generator", rate=[[0, 1e-4], [6, 1e-4], [12, 0.0]]),
+            },
         },
     ),
     "pix2pix penalty": (
@@ -265,6 +269,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         {
             "adversary": "wasserstein",
             "clip": 0.05,
+            "encoding": "izi",
+            "averages": AVERAGES,
             "critic_updates": 2,
             "critic_norm": None,
             "optimizers": {"critic": {"kind": "rmsprop", "learning_rate": 5e-4}},
