@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,17 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
+
+
+# Processes that decode scans begin as copies of one that has imported what they need; a user's
+# import it each, which takes them a second or two (test_decoding.py has one that does).
+multiprocessing.set_forkserver_preload(["ganatomy.decoding", "pytest"])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that start workers and replicas come first: nobody waits for them at the end."""
+    long = {item.path for item in items if item.get_closest_marker("distributed")}
+    items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.hookimpl(wrapper=True)
