@@ -112,7 +112,7 @@ def test_gradients_are_finite_differences(rng, interpolation, border, rank):
         tape.watch(values)
         total = loss(*values)
     gradients = tape.gradient(total, values)
-    for which in [0, 1] * 8:
+    for which in [0, 1] * 3:  # each step moves every number there is
         step = rng.standard_normal(values[which].shape)
         up, down = (
             loss(*[v + s * step if k == which else v for k, v in enumerate(values)])
