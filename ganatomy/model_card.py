@@ -104,6 +104,13 @@ def model_card(preset: Preset, facts: Mapping[str, Any]) -> str:
             "as right.",
             "",
         ]
+        if own.get("copies"):
+            lines += [
+                "Scans that the table pairs with themselves lay on copies of themselves, shaded "
+                "anew, with other noise, and bent where the training bends: two scans are less "
+                "alike.",
+                "",
+            ]
     if facts.get("measures"):  # none where all validation scans are abnormal
         lines += ["## Measures", "", "| measure | value | 95 % interval |", "|---|---|---|"]
         lines += [

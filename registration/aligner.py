@@ -48,11 +48,13 @@ class Aligner(AdversarialModel):
     of their place holds for the samples. `fixed_labels` and `moving_labels`, whole numbers
     [B, *shape, 1] on their scan's grid, are in a batch where the table has them.
 
-    `bends` says whether `transform` gives more than rigid or affine maps.
+    `bends` says whether `transform` gives more than rigid or affine maps, `bending` by how many mm
+    on average at most scans are bent beside what such a map can undo.
     """
 
     task: ClassVar[str] = "register"
     bends: bool = True
+    bending: float = 0.0
     roles: ClassVar[dict[str, str]] = {
         "fixed": "joined",
         "moving": "independent",

@@ -22,6 +22,7 @@ from registration.known_transforms import (
     rigid,
     shown_points,
 )
+from registration.lookalike import lookalike
 from registration.registration import LIMIT
 from registration.transforms import Transform, moved
 
@@ -35,6 +36,7 @@ TIME = 60.0  # seconds after which no more pairs are registered, nor more looked
 # Of a refined model every second begins astray, or there were nothing to know a failure by.
 ASTRAY = 2
 LOST = 2.0  # how much further than a known transform what goes astray is
+COPIED = 1  # seed of what copies of scans are made by
 
 
 def calibrate(
@@ -46,17 +48,18 @@ def calibrate(
 ) -> None:
     """Set `confidence_` of a registrar from pairs whose transform is known.
 
-    A held-out scan is displaced by up to 15° and 20 mm beside where it was, or beside the scan of
-    the same patient where the table pairs them. Where the model pairs any scan with any other,
-    pairs are of different subjects instead, who look less alike than one scan and itself however
-    well they are aligned. Nobody knows their transform: what the model itself finds stands for it,
-    so that an error is the distance from there, and what it got wrong there counts as right.
+    What is compared are the pairs of `known_pairs`, never a scan with itself: it looks more alike
+    than any two scans however well these are aligned, and its threshold is not theirs. The moving
+    scan of a pair is displaced by up to 15° and 20 mm. Nobody knows the transform between different
+    subjects: what the model itself finds stands for it, so that an error is the distance from
+    there, and what it got wrong there counts as right.
 
     `PLACED` such pairs are laid on each other 0 to 20 mm off. `FOUND` are registered, bent instead
     where the model bends, as many as `TIME` allows; it is said where that was too short. Where the
     model's transforms are refined, every second of these is refined from a wrong place, from which
     most climb to a false optimum. Without held-out scans nothing is calibrated; where they make no
-    pair, being of one subject where two are asked for, it is said.
+    pair, being of one subject where two are asked for, it is said. The artifact's facts get a room
+    `confidence`: how many cases there were, how many had failed, and of what pairs.
 
     Args:
         registrar: of a model that was just trained.
@@ -100,6 +103,12 @@ def calibrate(
         good = len(rows) - found.failures
         odds = max(0.0, float(np.log((found.failures + 1) / (good + 1))))
         vars(registrar)["confidence_"] = found._replace(offset=found.offset - odds)
+        registrar.artifact_.facts["confidence"] = {
+            "n": found.n,
+            "failures": found.failures,
+            "between_subjects": any(pair.transform is not None for pair in pairs),
+            "copies": any(pair.copied for pair in pairs),
+        }
 
 
 class Known(NamedTuple):
@@ -107,14 +116,16 @@ class Known(NamedTuple):
 
     Attributes:
         fixed: a scan.
-        moving: another, or the same.
+        moving: another, or a copy of it.
         transform: of fixed points to moving points; None where they lie on each other as their
             headers say.
+        copied: whether `moving` is a copy, see `registration.lookalike`.
     """
 
     fixed: Scan
     moving: Scan
     transform: Transform | None = None
+    copied: bool = False
 
     def goals(self, points: np.ndarray) -> np.ndarray:
         """Where points of the fixed scan belong in the moving scan, mm."""
@@ -184,25 +195,40 @@ def found_case(
 
 
 def known_pairs(registrar: Registrar, holdout: Table) -> list[Known]:
-    """Held-out pairs that lie on each other, or of two subjects with what the model finds.
+    """Held-out pairs, of which one scan's place on the other is known or taken to be.
+
+    - Two scans that a row joins lie on each other as their headers say.
+    - A scan that a row joins to itself lies on a copy of itself, shaded anew, with other noise, and
+      bent where the training bends: still more alike than two scans of one patient.
+    - Where the model pairs any scan with any other, or `between_subjects` of its settings says of a
+      scan joined to itself that others are what it is to be registered with, it meets the next
+      scan of another subject, with the transform that the model finds.
 
     Args:
-        registrar: whose model says in `roles` which of the two are asked for.
+        registrar: whose model says in `roles` whether rows join scans.
         holdout: scans it was not trained on.
     """
-    joined = registrar.artifact_.model.roles.get("moving") == "joined"
+    model = registrar.artifact_.model
+    joined = model.roles.get("moving") == "joined"
     paths, found = holdout.paths.get("fixed", []), []
     until = time.monotonic() + TIME
     for place in range(0, len(paths), -(-len(paths) // SCANS) or 1):
         if found and time.monotonic() > until:
             break
-        other = holdout.paths["moving"][place] if joined else another(holdout, place)
+        path = paths[place]
+        alone = joined and holdout.paths["moving"][place] == path
+        between = not joined or (alone and registrar.settings_.between_subjects)
+        other = another(holdout, place) if between else holdout.paths["moving"][place]
         if other is None:
             continue
         try:
-            pair = Known(registrar.read(paths[place]), registrar.read(other))
-            if not joined:
-                pair = pair._replace(transform=registrar.align(*pair[:2]).transform)
+            pair = Known(registrar.read(path), registrar.read(other))
+            registrar.check_pair(pair.fixed, pair.moving)
+            if between:
+                pair = pair._replace(transform=registrar.align(pair.fixed, pair.moving).transform)
+            elif alone:
+                copy = lookalike(pair.fixed, COPIED, place, model.bending)
+                pair = pair._replace(moving=copy, copied=True)
         except ScanError:  # said where all scans are prepared
             continue
         found.append(pair)
@@ -213,11 +239,11 @@ def another(table: Table, row: int) -> Path | None:
     """The next moving scan that is of another subject than a row's fixed scan, if there is one.
 
     Args:
-        table: whose moving scans belong to no row.
+        table: whose moving scans belong to rows or to none.
         row: of the fixed scan.
     """
     path, own = table.paths["fixed"][row], table.whose[row]
-    paths, whose = table.paths["moving"], table.independent["moving"]
+    paths, whose = table.paths["moving"], table.independent.get("moving", table.whose)
     for step in range(len(paths)):
         place = (row + 1 + step) % len(paths)
         if whose[place] != own and paths[place] != path:

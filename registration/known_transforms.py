@@ -67,7 +67,9 @@ def away(scan: Scan, points: np.ndarray, seed: int, index: int, most: float = SH
     return Affine(matrix)
 
 
-def bent(scan: Scan, seed: int, index: int, most: float = BENT) -> Transform:
+def bent(
+    scan: Scan, seed: int, index: int, most: float = BENT, *, affine: bool = True
+) -> Transform:
     """A smooth deformation without folds, by up to 8 mm on average.
 
     Args:
@@ -75,8 +77,9 @@ def bent(scan: Scan, seed: int, index: int, most: float = BENT) -> Transform:
         seed: of the draw.
         index: which of the draws.
         most: mm.
+        affine: whether the scan may be turned, stretched and shifted by it as a whole, too.
     """
-    from registration.perturbations import bend
+    from registration.perturbations import bend, without_affine
 
     draw, rank = np.random.default_rng([seed, index]), scan.rank
     grid = grid_of(scan)
@@ -86,6 +89,8 @@ def bent(scan: Scan, seed: int, index: int, most: float = BENT) -> Transform:
     coarse = grid @ np.diag([*map(float, steps), 1.0])
     noise = draw.standard_normal((1, *[COARSE] * rank, rank)).astype(np.float32)
     error = np.array([draw.uniform(0, most)], np.float32)
+    if not affine:
+        noise = without_affine(noise)
     field = np.asarray(bend(noise, error, sides, coarse[:-1, :-1].astype(np.float32)))[0]
     return Displacement(field, coarse)
 

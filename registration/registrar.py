@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from ganatomy import artifacts
-from ganatomy.artifacts import Artifact
+from ganatomy.artifacts import Artifact, ArtifactError
 from ganatomy.errors import WrongUse
 from ganatomy.image_models import ImageModel, image_model, translated
 from ganatomy.progress import counter
@@ -22,7 +22,7 @@ from ganatomy.scans.placed import on_grid
 from ganatomy.tables import Table
 from ganatomy.trained import Source, Trained
 from registration.confidence import Confidence
-from registration.evidence import Sampled, signs_of
+from registration.evidence import SIGNS, Sampled, signs_of
 from registration.landmarks import read_points
 from registration.mirror import looks_mirrored
 from registration.mono_modal import check_translation
@@ -42,6 +42,9 @@ class Settings(BaseModel):
     Attributes:
         refine: whether a rigid or affine transform is climbed further by the scans' mutual
             information: 'near' from a few mm off, 'far' from up to 15° and 20 mm.
+        between_subjects: whether scans to register are of different subjects, which a table that
+            pairs every scan with itself does not tell: the probability of failure is then
+            calibrated on pairs of different subjects; see `registration.calibrating`.
         translate: the name of a translation model that makes the fixed scans' modality of moving
             scans, which are aligned by what it makes; see `registration.mono_modal`.
     """
@@ -49,6 +52,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     refine: Reach = "none"
+    between_subjects: bool = False
     translate: str | None = None
 
 
@@ -78,7 +82,17 @@ class Registrar(Trained):
     @cached_property
     def confidence_(self) -> Confidence | None:
         state = self.artifact_.room("confidence")
-        return Confidence.from_state(state) if state else None
+        if not state:
+            return None
+        # The first folders held "confidence", of the score alone.
+        count = state["signs"].shape[-1] if "signs" in state else 1
+        if count != len(SIGNS):
+            of = self.preset.name if isinstance(self.model, Artifact) else self.model
+            raise ArtifactError(
+                f"{of}: arrays.npz was calibrated by {count} of the {len(SIGNS)} signs of failure "
+                f"that are looked at ({', '.join(SIGNS)}): train it again"
+            )
+        return Confidence.from_state(state)
 
     @cached_property
     def translation_(self) -> ImageModel | None:
@@ -352,10 +366,11 @@ class Registrar(Trained):
         """A registrar of a saved model, ready to register.
 
         Raises:
-            ganatomy.artifacts.ArtifactError: there is no such model.
+            ganatomy.artifacts.ArtifactError: there is no such model, or what it was calibrated by
+                is not what this version looks at.
         """
         registrar = Registrar(artifacts.local_folder(model))
-        assert registrar.artifact_ is not None
+        _ = registrar.confidence_  # refused before a scan is read
         return registrar
 
     def save(self, folder: str | Path) -> None:
@@ -366,11 +381,6 @@ class Registrar(Trained):
         rooms = {"preprocessing": self.preprocessing_.state()}
         if self.confidence_ is not None:
             rooms["confidence"] = self.confidence_.state()
-            artifact.facts["confidence"] = {
-                "n": self.confidence_.n,
-                "failures": self.confidence_.failures,
-                "between_subjects": artifact.model.roles.get("moving") != "joined",
-            }
         artifact.arrays = {
             f"{room}/{name}": array for room, own in rooms.items() for name, array in own.items()
         }

@@ -10,9 +10,19 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from sklearn.metrics import roc_auc_score
 
+from ganatomy import artifacts, registry
+from ganatomy.artifacts import ArtifactError
+from ganatomy.model_card import model_card
 from ganatomy.scans import Scan
 from ganatomy.tables import Table
-from registration.calibrating import Known, Placed, another, calibrate, found_case
+from registration.calibrating import (
+    Known,
+    Placed,
+    another,
+    calibrate,
+    found_case,
+    known_pairs,
+)
 from registration.confidence import Confidence
 from registration.evidence import SIGNS, Sampled, signs_of
 from registration.known_transforms import (
@@ -24,7 +34,8 @@ from registration.known_transforms import (
     rigid,
     shown_points,
 )
-from registration.registrar import Registrar
+from registration.lookalike import lookalike
+from registration.registrar import Registrar, Settings
 from registration.transforms import Affine
 from tests.registration.aligners import ByMass, artifact
 from tests.registration.placing import place, points_of, turn
@@ -227,6 +238,91 @@ def test_between_subjects_a_fixed_scan_meets_the_next_that_is_of_another(tmp_pat
         {"fixed": paths[:1], "moving": paths[:1]}, ["a"], independent={"moving": whose[2:3]}
     )
     assert another(named, 0) is None
+    rows = Table(both, [*"abcd"], patient=whose)  # of single scans, each joined to itself
+    assert [another(rows, row) for row in range(4)] == [paths[place] for place in (2, 2, 0, 0)]
+
+
+@pytest.mark.parametrize("bending", [0.0, 4.0])
+def test_a_copy_of_a_scan_lies_on_it_and_is_not_the_same_picture(tmp_path, bending):
+    registrar = Registrar(artifact())
+    scan = registrar.read(subjects(tmp_path, "a").first[0])
+    copies = [lookalike(scan, 0, number, bending) for number in range(4)]
+    points = shown_points(scan)
+    signs = [signs_of(registrar.artifact_.model, registrar.sampled(scan, scan), Affine(np.eye(4)))]
+    for copy in copies:
+        np.testing.assert_array_equal(copy.affine, scan.affine)
+        assert scan.pixels.min() <= copy.pixels.min() < copy.pixels.max() <= scan.pixels.max()
+        found = registrar.align(scan, copy)
+        assert error_of(found.transform, points, points) < 2
+        signs.append(found.signs)
+    information = [one["information"] for one in signs]
+    assert max(information[1:]) < 0.8 * information[0]
+    assert len(set(information)) == 5
+    again = lookalike(scan, 0, 3, bending)
+    np.testing.assert_array_equal(again.pixels, copies[3].pixels)
+
+
+def test_a_scan_joined_to_itself_is_not_calibrated_on_itself(tmp_path, few, joined):
+    table = subjects(tmp_path, "abcd")
+    table.independent = {}
+    registrar = Registrar(artifact())
+    for pair in known_pairs(registrar, table):
+        assert pair.transform is None
+        assert pair.copied
+        assert not np.allclose(pair.fixed.pixels, pair.moving.pixels, atol=0.01)
+    calibrate(registrar, table)
+    facts = registrar.artifact_.facts
+    assert facts["confidence"]["copies"]
+    assert not facts["confidence"]["between_subjects"]
+    assert "lay on copies of themselves" in model_card(registrar.preset, facts)
+    # Two scans in a row are what they are.
+    table.paths["moving"] = table.paths["moving"][1:] + table.paths["moving"][:1]
+    for pair, path in zip(known_pairs(registrar, table), table.paths["moving"], strict=True):
+        assert pair.moving.path == str(path)
+        assert not pair.copied
+
+
+def test_where_the_preset_says_so_single_scans_are_calibrated_on_pairs_of_subjects(
+    tmp_path, few, joined
+):
+    table = subjects(tmp_path, "abcd")
+    table.independent = {}
+    own = artifact()
+    own.preset.postprocessing["between_subjects"] = True
+    registrar = Registrar(own)
+    pairs = known_pairs(registrar, table)
+    assert [pair.moving.path for pair in pairs] == [str(table.first[n]) for n in (1, 2, 3, 0)]
+    assert all(pair.transform is not None and not pair.copied for pair in pairs)
+    calibrate(registrar, table)
+    assert own.facts["confidence"]["between_subjects"]
+    assert "pairs of held-out scans of different subjects" in model_card(own.preset, own.facts)
+
+
+def test_presets_say_whether_their_scans_are_of_different_subjects():
+    said = {
+        name: Settings(**preset.postprocessing).between_subjects
+        for name, preset in registry.presets().items()
+        if preset.task == "register" and preset.model.endswith(":AirNet")
+    }
+    assert said == {"brain-mr-rigid": False, "hippocampus-affine": True, "retina": False}
+
+
+@pytest.mark.parametrize("name", ["signs", "confidence"])
+def test_a_calibration_by_other_signs_is_refused_before_a_scan_is_read(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(artifacts, "model_class", lambda path: ByMass)
+    own = artifact()
+    state = Confidence.fit(np.linspace(0, 1, 8)[:, None], np.arange(8) < 4).state()
+    if name == "confidence":
+        state = {"confidence": np.zeros(6)}
+    own.arrays = {f"confidence/{key}": array for key, array in state.items()}
+    artifacts.save(own, tmp_path)
+    with pytest.raises(ArtifactError, match=r"calibrated by 1 of the 4 signs.*overlap") as caught:
+        Registrar.load(tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path}: arrays.npz")
+    assert str(caught.value).endswith("train it again")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ArtifactError, match=r"by-mass: .* by 1 of the 4"):
+        _ = Registrar(own).confidence_
 
 
 def test_a_good_pair_of_two_subjects_is_no_failure_and_a_bad_one_is(tmp_path, few):
