@@ -402,7 +402,7 @@ def test_an_interrupted_fit_goes_on_with_the_members_that_are_left(folder, table
 
 
 def test_seeds_of_one_preset_are_members_with_other_weights_and_the_same_held_out_scans(
-    table, tmp_path
+    table, tmp_path, eager
 ):
     short = {
         **{"size": [8, 8], "equalise": None, "latent": 4, "width": 2, "restoration_steps": 0},

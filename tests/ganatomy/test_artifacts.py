@@ -79,7 +79,7 @@ SMALL = {
         "width=2",
         "critic_width=2",
         "levels=2",
-        "refinement=2",
+        "refinement=0",
         "averages={generator: 0.9}",
     ],
     "gan-density-chest-xray": [

@@ -208,7 +208,7 @@ def test_descent_after_the_network_makes_the_pair_more_alike():
     image = (image / np.abs(image).max())[None, ..., None].astype("float32")
     other = np.roll(image, 1, axis=1)
     plain, refined = (
-        Deformable((24, 24, 1), width=2, critic_width=2, refinement=n) for n in (0, 20)
+        Deformable((24, 24, 1), width=2, critic_width=2, steps=3, refinement=n) for n in (0, 20)
     )
     refined.networks["generator"].set_weights(plain.networks["generator"].get_weights())
     before, after = (
