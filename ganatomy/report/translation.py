@@ -16,7 +16,7 @@ from ganatomy.report.pictures import (
     scale_limit,
 )
 from ganatomy.report.translated import Translated
-from ganatomy.report.words import count, number
+from ganatomy.report.words import as_interval, count, number
 
 
 def translation_section(found: list[Translated]) -> dict[str, Any] | None:
@@ -39,7 +39,20 @@ def translation_section(found: list[Translated]) -> dict[str, Any] | None:
 def translation_verdict(found: list[Translated], measures: Mapping[str, Any]) -> str:
     """What there is to see, in a sentence or two."""
     if measures.get("task") == "translate":
-        return f"Measured on {count(int(measures.get('n_pairs', 0)), 'pair')} of scans."
+        pairs = f"{count(int(measures.get('n_pairs', 0)), 'pair')} of scans"
+        of_input = (next(iter(measures[kind].values()), {}) for kind in ("methods", "differences"))
+        own, plain, gain = (
+            as_interval(of.get("psnr_db")) for of in (measures["measures"], *of_input)
+        )
+        if own is None or plain is None or gain is None:
+            return f"Measured on {pairs}."
+        spread = f"95\u00a0% interval {number(own.low)}–{number(own.high)}"
+        said = (
+            f"PSNR {number(own.value)} dB ({spread}) on {pairs}, "
+            f"where the input itself has {number(plain.value)} dB."
+        )
+        better = "" if gain.low > 0 else " The model is not shown to be nearer than the input is."
+        return said + better
     shown = count(len(found), "translation")
     return (
         f"{shown} to look at. What is shown was computed and not acquired: it may show what is not "

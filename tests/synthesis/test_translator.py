@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import io
+import re
 import tracemalloc
 from pathlib import Path
 
@@ -267,3 +268,10 @@ def test_evaluate_measures_a_model_beside_the_input_as_it_is(model, tmp_path):
     html = (tmp_path / "report.html").read_text()
     assert "2 models measured on 4 pairs of scans" in html
     assert html.count('aria-label="Perception–distortion plane of RMSE') == 2
+    write_report(tmp_path / "e" / "model", tmp_path / "one.html")
+    head = re.search(
+        r"PSNR ([\d.]+) dB \(.*?\) on 4 pairs of scans, where the input itself has",
+        (tmp_path / "one.html").read_text(),
+    )
+    assert head is not None
+    assert float(head[1]) == pytest.approx(own["psnr_db"]["value"], rel=0.01)
