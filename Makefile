@@ -59,7 +59,7 @@ bench: env  ## speed beside what a user would pick instead; results in docs/benc
 bench-detection: env  ## every detector by one protocol; needs ../shared/data; two to three hours
 	$(BIN)/python -m benchmarks.detection
 
-bench-translation: env  ## every translation preset by one protocol; needs ../shared/data; some seven hours
+bench-translation: env  ## every translation preset by one protocol; needs ../shared/data; four to five hours
 	$(BIN)/python -m benchmarks.translation
 
 .venv-parity/.built: benchmarks/parity/requirements.txt
