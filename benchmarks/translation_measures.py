@@ -263,13 +263,13 @@ def sharpness(found: np.ndarray, truth: np.ndarray) -> Measure:
     """How steep an image is beside its target: the ratio of their mean gradient magnitudes.
 
     Args:
-        found: [*grid, C].
+        found: [*grid, C], at least two sides of the grid longer than a voxel.
         truth: the same.
     """
     from ganatomy.measures import Measure
 
     def steepness(image: np.ndarray) -> float:
-        axes = tuple(range(image.ndim - 1))
+        axes = tuple(axis for axis in range(image.ndim - 1) if image.shape[axis] > 1)
         slopes = np.gradient(np.asarray(image, float), axis=axes)
         return float(np.sqrt(sum(slope**2 for slope in slopes)).mean())
 
