@@ -147,7 +147,7 @@ class Images:
             images = {OWN: (model.translate(sample[None])[0] + 1) / 2, INPUT: truth.copy()}
             images[INPUT][hole] = truth[np.asarray(model.rim)].mean()
             self.names.append(_short(table.names[owner]))
-            self.patients.append(str(table.whose[owner]))
+            self.patients.append(_short(str(table.whose[owner])))
             for method, image in {**images, TARGET: truth}.items():
                 self.features[method].append(network_features(image, 0, 1, NETWORK))
             for method, image in images.items():
@@ -229,7 +229,7 @@ class Images:
             self.counts[kind] = histogram(shares, 0, 1)
             self.features[kind] += [network_features(one, 0, 1, NETWORK) for one in shares]
         self.names += [_short(table.names[owner]) for owner in prepared.owner]
-        self.patients += [str(table.whose[owner]) for owner in prepared.owner]
+        self.patients += [_short(str(table.whose[owner])) for owner in prepared.owner]
         for made, scan in zip(images[OWN], scans, strict=True):
             information = shared_information(made, scan)[1]
             name = "NMI with the scan"
