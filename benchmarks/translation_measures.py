@@ -126,7 +126,7 @@ class Images:
                 truth = pair.truth[place]
                 if truth.min() == truth.max():
                     continue  # air
-                self.names.append(f"{_short(name)}-{fold}-{number}")
+                self.names.append(f"{_named(name)}-{fold}-{number}")
                 self.patients.append(str(patient))
                 for method, image in both.items():
                     self._note(method, measured(image[place], truth))
@@ -146,8 +146,8 @@ class Images:
             truth = (np.asarray(sample) + 1) / 2
             images = {OWN: (model.translate(sample[None])[0] + 1) / 2, INPUT: truth.copy()}
             images[INPUT][hole] = truth[np.asarray(model.rim)].mean()
-            self.names.append(_short(table.names[owner]))
-            self.patients.append(_short(str(table.whose[owner])))
+            self.names.append(_named(table.names[owner]))
+            self.patients.append(_named(str(table.whose[owner])))
             for method, image in {**images, TARGET: truth}.items():
                 self.features[method].append(network_features(image, 0, 1, NETWORK))
             for method, image in images.items():
@@ -228,8 +228,8 @@ class Images:
             shares = np.clip((array + 1) / 2, 0, 1)
             self.counts[kind] = histogram(shares, 0, 1)
             self.features[kind] += [network_features(one, 0, 1, NETWORK) for one in shares]
-        self.names += [_short(table.names[owner]) for owner in prepared.owner]
-        self.patients += [_short(str(table.whose[owner])) for owner in prepared.owner]
+        self.names += [_named(table.names[owner]) for owner in prepared.owner]
+        self.patients += [_named(str(table.whose[owner])) for owner in prepared.owner]
         for made, scan in zip(images[OWN], scans, strict=True):
             information = shared_information(made, scan)[1]
             name = "NMI with the scan"
@@ -281,7 +281,7 @@ def sharpness(found: np.ndarray, truth: np.ndarray) -> Measure:
     )
 
 
-def _short(name: str) -> str:
+def _named(name: str) -> str:
     """A file and its folder: what it is called wherever the collection lies."""
     return "/".join(Path(name).parts[-2:])
 
