@@ -127,7 +127,7 @@ class Images:
                 if truth.min() == truth.max():
                     continue  # air
                 self.names.append(f"{_named(name)}-{fold}-{number}")
-                self.patients.append(str(patient))
+                self.patients.append(_named(str(patient)))
                 for method, image in both.items():
                     self._note(method, measured(image[place], truth))
 
