@@ -24,6 +24,15 @@ from ganatomy.registering import evaluate_pairs
 from ganatomy.translating import evaluate_translations
 
 
+def with_seeds(model: str) -> list[str]:
+    """A model, or those that `fit --repeat` left below its folder, by number of their seed."""
+    if (Path(model) / "config.json").exists():
+        return [model]
+    found = [one.parent for one in Path(model).glob("seed-*/config.json")]
+    found.sort(key=lambda one: int(one.name.removeprefix("seed-")))
+    return [str(one) for one in found] or [model]
+
+
 @click.command()
 @click.argument("models", nargs=-1, required=True)
 @click.option("--data", multiple=True, help="Labelled scans: a CSV, or a folder of folders.")
@@ -54,6 +63,7 @@ def evaluate(
     from ganatomy.artifacts import are_seeds, local_folder, read_config, refuse_full, write_whole
     from ganatomy.tables import read_labelled_table, table_of_two, with_masks
 
+    models = tuple(name for model in models for name in with_seeds(model))
     usage = "give --data, or --abnormal with --normal or --masks or both"
     if not data and abnormal is None:
         raise click.UsageError(usage)
