@@ -11,6 +11,8 @@ import numpy as np
 
 from anogan.extremes import Extremes
 from anogan.result import Result
+from anogan.volume_pictures import view
+from ganatomy.scans import Prepared
 
 # Pictures in the report are no larger than this.
 SIDE = 224
@@ -74,39 +76,60 @@ def picture(result: Result) -> dict[str, np.ndarray]:
     """A result as flat pictures; of a scan with several samples, the one that scores highest.
 
     `input` and `map` are on the scan's own grid, fitted into a square of `SIDE`; `seen`,
-    `reconstruction` and `residual` are on the model's.
+    `reconstruction` and `residual` are on the model's. Of a volume all of them are of one slice.
     """
     findings, prepared, scan = result.findings, result.prepared, result.scan
     slice_ = int(np.argmax(result.slice_scores))
     seen, image = prepared.samples[slice_].mean(-1), findings.reconstruction[slice_].mean(-1)
     residual = findings.residual[slice_]
+    middle = None
     if seen.ndim == 3:
         middle = int(np.argmax(np.abs(residual).mean((0, 1))))
-        seen, image, residual = seen[..., middle], image[..., middle], residual[..., middle]
-    own, overlay = scan.pixels.mean(-1), result.map
+        # Its axes run to the right and to anterior, an axial slice's rows to posterior.
+        seen, image, residual = (one[::-1, ::-1, middle].T for one in (seen, image, residual))
+    own, overlay, pitch = scan.pixels.mean(-1), result.map, scan.spacing
     if own.ndim == 3:
-        best = int(np.argmax(np.nan_to_num(overlay).mean((0, 1))))
-        own, overlay = own[..., best], overlay[..., best]
+        rows, columns, _ = view(prepared.field)[0]
+        pitch = pitch and (pitch[rows], pitch[columns])
+        own, overlay = (_sliced(one, prepared, slice_, middle) for one in (own, overlay))
     low, high = np.percentile(own, [0.5, 99.5])
     own = np.clip(2 * (own - low) / max(high - low, 1e-12) - 1, -1, 1)
     return {
-        "input": _square(own, -1.0),
-        "map": _square(overlay, np.nan),
+        "input": _square(own, -1.0, pitch),
+        "map": _square(overlay, np.nan, pitch),
         "seen": seen.astype(np.float32),
         "reconstruction": image.astype(np.float32),
         "residual": residual.astype(np.float32),
     }
 
 
-def _square(image: np.ndarray, fill: float) -> np.ndarray:
-    """An image fitted into a square of `SIDE`, its proportions kept."""
+def _sliced(volume: np.ndarray, prepared: Prepared, number: int, middle: int | None) -> np.ndarray:
+    """The slice of a volume, as it is seen, that a sample shows; of a 3D one its slice `middle`."""
+    (rows, columns, sliced), (down, right, _) = view(prepared.field)
+    index = [(n - 1) / 2 for n in prepared.sample(number).shape[:-1]]
+    if middle is not None:
+        index[-1] = middle
+    at = float((prepared.placements[number] @ [*index, 1])[sliced])
+    plane = volume.transpose(rows, columns, sliced)
+    return plane[..., int(np.clip(round(at), 0, plane.shape[-1] - 1))][down, right]
+
+
+def _square(image: np.ndarray, fill: float, spacing: Sequence[float] | None) -> np.ndarray:
+    """An image fitted into a square of `SIDE`, its proportions in mm kept."""
     from scipy.ndimage import affine_transform
 
-    longest = max(image.shape)
-    step = max(longest / SIDE, 1.0)
+    pitch = np.array((1.0, 1.0) if spacing is None else spacing)
+    pitch = pitch / pitch.min()
+    longest = float((image.shape * pitch).max())
     # Where an image is small its pixels stay pixels.
-    side = min(SIDE, longest)
-    offset: Any = [(n - 1) / 2 - step * (side - 1) / 2 for n in image.shape]
-    return affine_transform(
-        image, np.diag([step, step]), offset, output_shape=(side, side), order=1, cval=fill
-    ).astype(np.float32)
+    side = min(SIDE, round(longest))
+    step = max(longest / SIDE, 1.0) / pitch
+    offset: Any = (np.array(image.shape) - 1) / 2 - step * (side - 1) / 2
+    made = affine_transform(
+        image, np.diag(step), offset, output_shape=(side, side), order=1, mode="nearest"
+    )
+    for axis, length in enumerate(image.shape):
+        at = offset[axis] + step[axis] * np.arange(side)
+        beyond = (at <= -0.5) | (at >= length - 0.5)
+        made[beyond if axis == 0 else (slice(None), beyond)] = fill
+    return made.astype(np.float32)

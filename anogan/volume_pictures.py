@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from anogan.result import Result
+from ganatomy.scans.field import Field
 from ganatomy.scans.resample import along_axes, antialias, weights
 
 # The report shows so many volumes, the highest scores first; it looks for them among so many scans.
@@ -66,27 +67,35 @@ def slices_of_volume(result: Result) -> dict[str, np.ndarray] | None:
     return volume_slices(result) if scan.rank == 3 and min(scan.shape) > 1 else None
 
 
-def volume_slices(result: Result) -> dict[str, np.ndarray]:
-    """A volume and its map as slices of square pixels, no longer than SIDE, as they are seen.
+def view(field: Field) -> tuple[tuple[int, int, int], tuple[slice, slice, slice]]:
+    """How a volume is looked at: its axes as rows, columns and slices, and which way each runs.
 
-    Of a 2D model the slices are its own; of a 3D model they are axial. Those that were seen are
-    shown, evenly thinned to SLICES, and the one with the highest value of the map is among them.
-
-    Returns:
-        `input` uint8 and `map` float32, [S, H, W]; `numbers` [S], the index of each among the
-        volume's slices in this order, and `slices`, how many there are.
+    Of a 2D model the slices are its own. The axes of a 3D model run to the right, anterior and
+    superior; its slices are axial, seen with rows to posterior and columns to the patient's left.
     """
-    field, scan, array = result.prepared.field, result.scan, result.map
     if field.slices is not None:
         sliced, indices = field.slices
         rows, columns = field.axes
         backward = [field.scale[0] < 0, field.scale[1] < 0, indices[0] > indices[-1]]
     else:
-        # The model's axes run to the right, anterior and superior; an axial slice is seen with
-        # rows to posterior and columns to the patient's left.
         columns, rows, sliced = field.axes
         backward = [field.scale[1] > 0, field.scale[0] > 0, field.scale[2] < 0]
-    flips = tuple(slice(None, None, -1 if back else 1) for back in backward)
+    down, right, through = (slice(None, None, -1 if back else 1) for back in backward)
+    return (rows, columns, sliced), (down, right, through)
+
+
+def volume_slices(result: Result) -> dict[str, np.ndarray]:
+    """A volume and its map as slices of square pixels, no longer than SIDE, as they are seen.
+
+    Slices are those of `view`. Those that were seen by the model are shown, evenly thinned to
+    SLICES, and the one with the highest value of the map is among them.
+
+    Returns:
+        `input` uint8 and `map` float32, [S, H, W]; `numbers` [S], the index of each among the
+        volume's slices in this order, and `slices`, how many there are.
+    """
+    scan, array = result.scan, result.map
+    (rows, columns, sliced), flips = view(result.prepared.field)
     pixels, overlay = (
         values.transpose(rows, columns, sliced)[flips] for values in (scan.pixels.mean(-1), array)
     )

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from anogan.detector import Findings
+from anogan.examples import picture
 from anogan.result import Result
 from anogan.volume_pictures import SIDE, SLICES, slices_of_volume, volume_slices, write_volumes
 from ganatomy.scans import Preprocessing, Scan
@@ -110,3 +111,40 @@ def test_volumes_stand_in_a_file_and_pictures_leave_none(quick_model, draw_chest
         assert stored["input"].shape == stored["map"].shape == (2, SLICES, 48, 48)
         assert np.isnan(stored["map"][1, 3:]).all()
     assert [file.name for file in out.iterdir()] == ["volumes.npz"]
+
+
+@pytest.mark.parametrize("flips", [(1, 1, 1), (-1, -1, 1), (1, 1, -1)])
+@pytest.mark.parametrize("settings", [{"size": (30, 20)}, {"rank": 3, "size": (20, 30, 12)}])
+def test_flat_pictures_of_a_volume_are_of_one_slice_and_turned_alike(flips, settings):
+    def maps(prepared):
+        # The score is highest in one slice, the mean of the map in another.
+        made = np.ones(prepared.samples.shape[:-1], np.float32)
+        made[(0, ..., 9) if settings.get("rank") == 3 else 9] = 3
+        return made
+
+    pixels = np.random.default_rng(0).random((20, 30, 12)) + np.arange(12) / 4
+    result = result_of(
+        pixels[:: flips[0], :: flips[1], :: flips[2]], np.diag([*flips, 1.0]), maps, **settings
+    )
+    scored = np.zeros(len(result.prepared))
+    scored[min(3, len(scored) - 1)] = 1
+    result.slice_scores = scored
+    if settings.get("rank") == 3:
+        result.findings.residual[0, ..., 3] = 9
+    flat = picture(result)
+    assert flat["seen"].shape == (30, 20)
+    shown = flat["input"][:, 5:25]  # the picture is a square
+    assert np.corrcoef(shown.ravel(), flat["seen"].ravel())[0, 1] > 0.99
+
+
+def test_flat_pictures_keep_proportions_in_mm():
+    result = result_of(
+        np.ones((40, 10, 8)) * np.linspace(0, 1, 8),
+        np.diag([1, 4, 1, 1.0]),
+        lambda p: np.ones(p.samples.shape[:-1], np.float32),
+        size=(16, 16),
+    )
+    result.slice_scores = np.arange(8.0)
+    flat = picture(result)
+    assert flat["input"].shape == (40, 40)
+    assert np.isfinite(flat["map"]).all()
