@@ -68,7 +68,7 @@ def main() -> None:
     now = commit("synthesis")  # once: what runs was read from the files as they are here
     for name, task in {} if chosen.render else tasks(chosen.data, work, chosen.tasks).items():
         entry = found.setdefault(name, {"rows": {}})
-        entry.update(title=task.name, says=task.says)
+        entry.update(title=task.name, says=task.says, taught=task.taught)
         for seed in range(chosen.seeds):  # a first training of all before a second of any
             for run in runs(name, task, chosen.presets or ()):
                 row = f"{run.name}/{seed}"

@@ -65,7 +65,10 @@ def _system(found: Found, system: System) -> list[str]:
     if not rows:
         return [told, name, entry.get("title", ""), "", "", "not measured"]
     names = next(names for names in MAIN if any(_value(rows[0], OWN, n) for n in names[:2]))
-    without = "no pairs to learn from" if not plain else _figures(plain, OWN, names)
+    if plain:
+        without = _figures(plain, OWN, names)
+    else:
+        without = "not measured" if entry.get("taught") else "no pairs to learn from"
     own, of_input = _figures(rows, OWN, names), _figures(rows[:1], INPUT, names)
     return [told, name, _data(entry, rows[0]), of_input, without, own]
 
