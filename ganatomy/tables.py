@@ -312,7 +312,7 @@ def _from_globs(patterns: Mapping[str, str], roles: Mapping[str, str]) -> Table:
     alone = {role: sorted(found[role]) for role in kinds.streams(roles)}
     if all(len(found[role]) == 1 for role in roles if role not in alone):
         # One scan of each role: a row, whatever the files are called.
-        found |= {r: dict(zip(keys, found[r].values())) for r in rest if r not in alone}
+        found |= {r: {keys[0]: next(iter(found[r].values()))} for r in rest if r not in alone}
     for role in rest:
         partner = labels.get(role, first)
         odd = set(found[partner]) ^ set(found[role])
