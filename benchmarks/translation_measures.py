@@ -62,7 +62,8 @@ class Images:
 
     def row(self) -> dict[str, Any]:
         """What a row holds of them."""
-        several = len(set(self.patients)) >= GROUPS
+        # A scan whose patient is not known is called by its own name.
+        several = len(set(self.patients)) >= GROUPS and self.patients != self.names
         groups = self.patients if several else None
         return {
             "n": len(self.names),
