@@ -32,7 +32,8 @@ class MissingContrast(Translation):
     was taken out (100); `cycle`, the mean over the others of their differences to what was made
     again (10); `contrast`, the cross entropy of which contrast the discriminator takes it for (1).
     Of the discriminator `adversarial` (halved) and `contrast` (1), of real ones. Image losses
-    compare what was made with what was taken out.
+    compare what was made with what was taken out. The weights are ours: of `made` and `cycle` the
+    published code has 10 and 1 for faces, 0 and 10 for brains, where `cycle` is a sum.
 
     A translation is the contrast number `missing`; whatever the scan holds in its place is not
     looked at, and the target, the true contrast, is for measuring alone.
@@ -52,8 +53,9 @@ class MissingContrast(Translation):
     Raises:
         ValueError: a single contrast, or a missing one that there is not.
 
-    Reference: Lee et al. 2019 (CollaGAN), equations 2 to 8; its structural similarity is the image
-    loss `ssim`.
+    Reference: Lee et al. 2019 (CollaGAN), the multiple cycle consistency and discriminator losses;
+    their structural similarity is of what was made again, here the image loss `ssim` is of what was
+    made. There what was made again is judged too, and of faces several can be missing.
     """
 
     default_weights: ClassVar[dict[str, Any]] = {
@@ -156,7 +158,8 @@ class MissingContrast(Translation):
     def cycle(self, batch: Batch, played: dict[str, Tensor]) -> Tensor:
         """How far the others are from what is made of them and of what was made, [B].
 
-        Reference: Lee et al. 2019, equation 3.
+        Reference: Lee et al. 2019, the multiple cycle consistency loss, there the sum over the
+        others.
         """
         scan: Tensor = ops.cast(batch["scan"], "float32")
         hot = self._one_hot(played["which"])
