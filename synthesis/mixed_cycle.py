@@ -19,8 +19,9 @@ class MixedCycleGAN(CycleGAN):
 
     Args: those of `CycleGAN`.
 
-    Reference: Jin et al. 2018, Deep CT to MR synthesis using paired and unpaired data, section 2.2:
-    its second cycle, that of the pairs, is here the image loss alone.
+    Reference: Jin et al. 2018, Deep CT to MR synthesis using paired and unpaired data. Their second
+    cycle, that of the pairs, and the critics of pairs are here the image loss alone, to which their
+    code gives the weight 100; it has no identity term.
     """
 
     roles: ClassVar[dict[str, str]] = {
