@@ -49,7 +49,9 @@ class GeneratedMasks(Pix2Pix):
         ValueError: a grid that a DCGAN does not take, or another kind of masks.
 
     Reference: Guibas, Virdi, Li 2017, Synthetic medical images from dual generative adversarial
-    networks; Costa et al. 2018, End-to-end adversarial retinal image synthesis, equations 1 to 6.
+    networks; Costa et al. 2018, End-to-end adversarial retinal image synthesis, whose code has the
+    weight 100 for `mask`, the cross entropy where masks are binary, and for `through`. All images
+    are made of reconstructed masks there; here the discriminator sees those of true ones.
     """
 
     default_weights: ClassVar[dict[str, Any]] = {
