@@ -54,10 +54,10 @@ class ShapeCycleGAN(CycleGAN):
         ValueError: no labels, or no segmentor.
         WrongUse: in training: labels that a weighed term needs, and the table lacks.
 
-    Reference: Zhang, Yang, Zheng 2018, equations 4 to 6, for both first and along; Huo et al. 2018
-    (SynSeg-Net), section II, for targets along, from labels of scans alone; Zhang et al. 2018b
-    (TD-GAN), section 2.2, for `shape_back` of frozen ones, from labels of targets alone; Chen et
-    al. 2018, section 2.2, for `masks` of frozen ones.
+    Reference: Zhang, Yang, Zheng 2018 for both first and along; Huo et al. 2018 (SynSeg-Net) for
+    targets along, from labels of scans alone, whose code takes Dice or a cross entropy weighted by
+    class, not their sum; Zhang et al. 2018b (TD-GAN) for `shape_back` of frozen ones, from labels
+    of targets alone; Chen et al. 2018 for `masks` of frozen ones.
     """
 
     roles: ClassVar[dict[str, str]] = {
