@@ -54,9 +54,10 @@ class UNIT(Translation):
     Raises:
         ValueError: settings that do not fit the grid or each other.
 
-    Reference: Liu, Breuel, Kautz 2017, equations 1 to 8 and section 3; the published code of 2018
-    for weights, reductions, scales and rates. Its critics end in a convolution of kernel 1 and its
-    decoders normalise over layers; here both are those of the other translation models.
+    Reference: Liu, Breuel, Kautz 2017, section 3, whose cycle terms hold the code of a kind's own
+    image once more, here not; the published code of 2018 for terms, weights, reductions, scales
+    and rates. Its critics end in a convolution of kernel 1 and its decoders normalise over layers;
+    here both are those of the other translation models.
     """
 
     roles: ClassVar[dict[str, str]] = {"scan": "joined", "target": "independent"}
