@@ -62,9 +62,9 @@ class UnpairedGAN(Translation):
         ValueError: settings that do not fit the grid or each other.
         WrongUse: in training: classes, and a table without labels of the scans.
 
-    Reference: Shrivastava et al. 2017, equations 1 to 4; Mahmood, Chen, Durr 2018, section II-B,
-    for real to synthetic endoscopy; BenTaieb and Hamarneh 2018, section III, for stains and the
-    classifier, which there shares the critic's layers.
+    Reference: Shrivastava et al. 2017, equations 1 to 4; Mahmood, Chen, Durr 2018 for real to
+    synthetic endoscopy; BenTaieb and Hamarneh 2018 for stains and the classifier, which there
+    shares the critic's layers.
     """
 
     roles: ClassVar[dict[str, str]] = {
