@@ -34,8 +34,8 @@ def shape(
     Raises:
         ValueError: shapes that do not fit, or another form.
 
-    Reference: Zhang et al. 2018 (trained along), equation 5; Zhang et al. 2018b and Chen et al.
-    2018 (frozen).
+    Reference: Zhang et al. 2018, the shape consistency loss (trained along); Zhang et al. 2018b
+    (frozen). Chen et al. 2018 have no labels here but a critic of a frozen segmentor's answers.
     """
     if form not in ("cross_entropy", "dice", "both"):
         raise ValueError(f"a form is cross_entropy, dice or both, not {form!r}")
