@@ -46,8 +46,8 @@ def steerable(
     Raises:
         ValueError: shapes that do not fit.
 
-    Reference: Olut et al. 2018, equation 3; the filters are Freeman and Adelson 1991's second
-    derivatives of a Gaussian, exact at every angle.
+    Reference: Olut et al. 2018, the steerable filter loss; the filters are Freeman and Adelson
+    1991's second derivatives of a Gaussian, exact at every angle.
     """
     x, y = as_pair(x, y)
     # Filters are linear: the responses' difference is the difference's response.
