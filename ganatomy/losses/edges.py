@@ -88,8 +88,9 @@ def gradient_consistency(x: Tensor, y: Tensor, *, signed: bool = False) -> Tenso
     Raises:
         ValueError: grids that do not fit.
 
-    Reference: Hiasa et al. 2018, the gradient correlation of section 2.2, which is the signed form;
-    the strength's is that of the review of Yi et al. 2019.
+    Reference: Hiasa et al. 2018, the gradient correlation, whose formula is the signed form; their
+    code takes the absolute slope along each axis. The strength's is that of the review of Yi et al.
+    2019.
     """
     x, y = as_floats(x), as_floats(y)
     if signed:
