@@ -36,8 +36,8 @@ def spade_generator(
         width: channels at the finest grid; they double a level, up to 16 times, as published.
         labels: how many evenly spaced values from -1 to 1 the map's only channel has, the nearest
             of which is told to the network as one of so many; None: it sees the map as it is.
-        depth: how often the grid halves; 5 as published for 256 voxels, None until the shortest
-            side is 4 to 7, at most 5 times.
+        depth: how often the grid halves; 5 as in the published code for 256 voxels, None until
+            the shortest side is 4 to 7, at most 5 times.
         hidden: channels of the map's activation; 128 as published.
         norm: "bare" (over the grid of a sample) or "batch" (over the batch, as published), both
             without gain and offset.
@@ -49,7 +49,8 @@ def spade_generator(
     Raises:
         ValueError: a grid too small for the depth, labels of several channels, or another norm.
 
-    Reference: Park et al. 2019, equation 1, section 3 and appendix A; no encoder of styles.
+    Reference: Park et al. 2019, equation 1, section 3 and appendix A; no encoder of styles. Their
+    code has a second block on the coarsest grid but one.
     """
     sides = tuple(shape[:-1])
     rank = len(sides)
@@ -69,14 +70,15 @@ def spade_generator(
     widths = [width * min(WIDEST, 2**i) for i in range(depth + 1)]
 
     def modulated(x: Any, labelled: Any, name: str) -> Any:
-        """Reference: Park et al. 2019, equation 1."""
+        """Reference: Park et al. 2019, equation 1, with 1 + γ as in their code."""
         shared = conv(hidden, 3, padding="same", activation="relu", name=f"{name}_map")(labelled)
         gain = conv(x.shape[-1], 3, padding="same", name=f"{name}_gain")(shared)
         offset = conv(x.shape[-1], 3, padding="same", name=f"{name}_offset")(shared)
         return _normal_without_gain(x, norm, f"{name}_norm") * (1 + gain) + offset
 
     def block(x: Any, labelled: Any, out: int, name: str) -> Any:
-        """Reference: Park et al. 2019, figure 4: ReLUs there, leaky ones in their code."""
+        """Reference: Park et al. 2019, figure 4 and, with leaky ReLUs and a shortcut of kernel 1
+        that has none, their code."""
         inner = x.shape[-1] if x.shape[-1] < out else out
         y = x
         for number, filters in ((1, inner), (2, out)):
