@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import keras
@@ -30,10 +31,11 @@ class MissingContrast(Translation):
 
     Terms of the generator: `adversarial`; `made`, the mean absolute difference to the contrast that
     was taken out (100); `cycle`, the mean over the others of their differences to what was made
-    again (10); `contrast`, the cross entropy of which contrast the discriminator takes it for (1).
-    Of the discriminator `adversarial` (halved) and `contrast` (1), of real ones. Image losses
-    compare what was made with what was taken out. The weights are ours: of `made` and `cycle` the
-    published code has 10 and 1 for faces, 0 and 10 for brains, where `cycle` is a sum.
+    again (10); `similarity`, that of −log((1 + SSIM) / 2) of the same (1); `contrast`, the cross
+    entropy of which contrast the discriminator takes it for (1). Of the discriminator `adversarial`
+    (halved) and `contrast` (1), of real ones. Image losses compare what was made with what was
+    taken out. The weights are ours: of `made` and `cycle` the published code has 10 and 1 for
+    faces, 0 and 10 for brains, where `cycle` is a sum.
 
     A translation is the contrast number `missing`; whatever the scan holds in its place is not
     looked at, and the target, the true contrast, is for measuring alone.
@@ -53,15 +55,16 @@ class MissingContrast(Translation):
     Raises:
         ValueError: a single contrast, or a missing one that there is not.
 
-    Reference: Lee et al. 2019 (CollaGAN), the multiple cycle consistency and discriminator losses;
-    their structural similarity is of what was made again, here the image loss `ssim` is of what was
-    made. There what was made again is judged too, and of faces several can be missing.
+    Reference: Lee et al. 2019 (CollaGAN), the multiple cycle consistency, structural similarity and
+    discriminator losses. There what was made again is judged too, and of faces several can be
+    missing.
     """
 
     default_weights: ClassVar[dict[str, Any]] = {
         **Translation.default_weights,
         "generator/made": 100.0,
         "generator/cycle": 10.0,
+        "generator/similarity": 1.0,
         "discriminator/adversarial": 0.5,
     }
 
@@ -155,21 +158,17 @@ class MissingContrast(Translation):
         made = self.networks["generator"](self._without(scan, hot), training=True)
         return {"which": which, "real": self._taken(scan, hot), "made": made}
 
-    def cycle(self, batch: Batch, played: dict[str, Tensor]) -> Tensor:
-        """How far the others are from what is made of them and of what was made, [B].
-
-        Reference: Lee et al. 2019, the multiple cycle consistency loss, there the sum over the
-        others.
-        """
+    def made_again(self, batch: Batch, played: dict[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
+        """Every other contrast, made of the rest with what was made among them; and as it was."""
         scan: Tensor = ops.cast(batch["scan"], "float32")
         hot = self._one_hot(played["which"])
         stack = scan * (1 - hot) + played["made"] * hot
-        gaps = []
+        pairs = []
         for step in range(1, self.contrasts):
             other = self._one_hot((played["which"] + step) % self.contrasts)
             again = self.networks["generator"](self._without(stack, other), training=True)
-            gaps.append(losses.l1(again, self._taken(scan, other)))
-        return sum(gaps) / len(gaps)
+            pairs.append((again, self._taken(scan, other)))
+        return pairs
 
     def judge(self, image: Tensor) -> dict[str, Tensor]:
         """What the discriminator says of contrasts [B, *size, 1]."""
@@ -177,10 +176,12 @@ class MissingContrast(Translation):
 
     def generator_terms(self, batch: Batch, played: dict[str, Tensor]) -> dict[str, Any]:
         made, said = played["made"], self.judge(played["made"])
+        pairs = functools.cache(lambda: self.made_again(batch, played))  # once for two terms
         return {
             "adversarial": fooled(self.adversary, said),
             "made": losses.l1(made, played["real"]),
-            "cycle": lambda: self.cycle(batch, played),
+            "cycle": lambda: mean(losses.l1(*pair) for pair in pairs()),
+            "similarity": lambda: mean(dissimilarity(*pair) for pair in pairs()),
             "contrast": losses.classification(said["contrast"], played["which"]),
             **self.image_terms(made, {"scan": batch["scan"], "target": played["real"]}),
         }
@@ -201,3 +202,15 @@ class MissingContrast(Translation):
         """The contrast of a number, from 0, made of the others of scans [B, *size, contrasts]."""
         hot = self._one_hot(ops.convert_to_tensor([which]))
         return self.network("generator")(self._without(x, hot), training=False)
+
+
+def dissimilarity(x: Tensor, y: Tensor) -> Tensor:
+    """−log((1 + SSIM) / 2) of images in [-1, 1], [B]: 0 the same."""
+    likeness: Tensor = ops.log(1 - losses.ssim(x, y) / 2)
+    return -likeness
+
+
+def mean(values: Iterable[Tensor]) -> Tensor:
+    """Of several tensors of one shape."""
+    held = [*values]
+    return sum(held) / len(held)

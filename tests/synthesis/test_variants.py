@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from ganatomy import losses
 from synthesis.blended import Blended
 from synthesis.coarse_to_fine import CoarseToFine
 from synthesis.coded import Coded
@@ -119,12 +120,17 @@ def test_whichever_contrast_is_missing_is_made_of_the_others_alone():
     np.testing.assert_allclose(played["real"][..., 0], [scan[i, ..., i] for i in range(3)])
     np.testing.assert_allclose(played["made"][1], made[1], atol=1e-5)
     # With the truth in its place, what is made again is what would be made of the scan.
-    truth = model.cycle(batch, {**played, "made": played["real"]})
+    terms = model.generator_terms(batch, {**played, "made": played["real"]})
     again = [
         np.abs(np.asarray(model.generate_of(scan, k)) - scan[..., k : k + 1]).mean((1, 2, 3))
         for k in range(3)
     ]
     expected = [np.mean([again[k][i] for k in range(3) if k != i]) for i in range(3)]
-    np.testing.assert_allclose(truth, expected, rtol=1e-4)
+    np.testing.assert_allclose(terms["cycle"](), expected, rtol=1e-4)
+    made = [model.generate_of(scan, k) for k in range(3)]
+    unlike = [np.asarray(losses.ssim(made[k], scan[..., k : k + 1])) for k in range(3)]
+    logs = -np.log(1 - np.array(unlike) / 2)
+    expected = [np.mean([logs[k][i] for k in range(3) if k != i]) for i in range(3)]
+    np.testing.assert_allclose(terms["similarity"](), expected, rtol=1e-4)
     with pytest.raises(ValueError, match="two or more"):
         MissingContrast((16, 12, 1), **settings)
