@@ -14,14 +14,15 @@ UNPAIRED = {"scan": "unpaired_scan", "target": "unpaired_target"}
 class MixedCycleGAN(CycleGAN):
     """A CycleGAN whose generators also learn from aligned pairs, where there are some.
 
-    The adversarial, cycle and identity terms are those of the unpaired images; the image losses
-    compare what either generator makes of one side of a pair with the other, `l1` with weight 10.
+    The adversarial, cycle and identity terms are those of the unpaired images, identity with weight
+    0; the image losses compare what either generator makes of one side of a pair with the other,
+    `l1` with weight 100.
 
     Args: those of `CycleGAN`.
 
-    Reference: Jin et al. 2018, Deep CT to MR synthesis using paired and unpaired data. Their second
-    cycle, that of the pairs, and the critics of pairs are here the image loss alone, to which their
-    code gives the weight 100; it has no identity term.
+    Reference: Jin et al. 2018, Deep CT to MR synthesis using paired and unpaired data, and the
+    weights of their code: 100 for the image loss, none for an identity term. Their second cycle,
+    that of the pairs, and the critics of pairs are here the image loss alone.
     """
 
     roles: ClassVar[dict[str, str]] = {
@@ -32,7 +33,8 @@ class MixedCycleGAN(CycleGAN):
     }
     default_weights: ClassVar[dict[str, Any]] = {
         **CycleGAN.default_weights,
-        "generator/l1": 10.0,
+        "generator/identity": 0.0,
+        "generator/l1": 100.0,
     }
 
     def play(self, batch: Batch) -> dict[str, Tensor]:
