@@ -176,4 +176,6 @@ def test_pairs_and_unpaired_images_are_learned_from_together(scans):
     )
     again = np.asarray(model.generate_back(model.generate(batch["unpaired_scan"])))
     np.testing.assert_allclose(played["scan_again"], again, atol=1e-5)
-    assert float(model.weight("generator/l1")) == 10.0
+    assert float(model.weight("generator/l1")) == 100.0
+    # There is nothing to be the same.
+    assert float(model.weight("generator/identity")) == 0.0
