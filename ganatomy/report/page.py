@@ -16,7 +16,12 @@ from ganatomy.report.comparison import comparison_section, comparison_verdict
 from ganatomy.report.figures import distribution, roc
 from ganatomy.report.folder import Findings, read_folder
 from ganatomy.report.pixels import pixel_section
-from ganatomy.report.registration import methods, registration_section, registration_verdict
+from ganatomy.report.registration import (
+    evaluation_verdict,
+    methods,
+    registration_section,
+    registration_verdict,
+)
 from ganatomy.report.scored import Row, Scored, gather_scores, measured_rows
 from ganatomy.report.tables import (
     extra_tables,
@@ -110,7 +115,7 @@ def _head(findings: Findings, scored: Scored | None, rows: list[Row]) -> dict[st
             if "linear" in row.name.lower() and "auroc" in row.measures
         ]
     elif findings.measures.get("task") == "register":
-        said = f"Measured on {count(int(findings.measures.get('n_pairs', 0)), 'pair')} of scans."
+        said = evaluation_verdict(findings.measures)
     elif findings.registration:
         said = registration_verdict(findings.registration)
     elif findings.translations or findings.measures.get("task") == "translate":

@@ -17,7 +17,7 @@ from ganatomy.report.pictures import (
     residual_picture,
     scale_limit,
 )
-from ganatomy.report.words import number, percent
+from ganatomy.report.words import as_interval, count, interval, number, percent
 
 SUMMARY, PICTURES = "registration.json", "registration.npz"
 TILES = 8  # squares of a checkerboard along the longer side
@@ -43,6 +43,19 @@ FIGURES = {
     "seconds_refining": "Seconds of refining",
 }
 SHARES = ("failure", "overlap", "folds")
+# Of an evaluation, the columns in their order.
+MEASURES = {
+    "dice": "Dice",
+    "hd95_mm": "HD95, mm",
+    "error_median": "Median error, mm",
+    "error_p90": "90th percentile, mm",
+    "error_failures": "Share above {limit} mm",
+    "error_mm": "Mean error, mm",
+    "seconds": "Seconds",
+    "folds": "Folds",
+    "log_jacobian_deviation": "Deviation of ln J",
+    "overlap": "Fixed scan covered",
+}
 
 Planes = list[dict[str, Any]]
 
@@ -80,7 +93,7 @@ def registration_section(record: Mapping[str, Any], planes: Planes) -> dict[str,
     # A rigid transform changes no volume, and rounding is not to be seen.
     limit = max(scale_limit(logarithms), 0.05)
     rows = [
-        [title.format(limit=number(record.get("limit_mm", 5.0))), _figure(name, record[name])]
+        [title.format(limit=f"{record.get('limit_mm', 5.0):g}"), _figure(name, record[name])]
         for name, title in FIGURES.items()
         if record.get(name) is not None
     ]
@@ -99,14 +112,50 @@ def methods(measures: Mapping[str, Any]) -> dict[str, Any]:
     """Of an evaluation of pairs, the measures of every method by name; else nothing."""
     if measures.get("task") != "register":
         return {}
-    own = {"This model": measures["measures"], **measures["methods"]}
-    return {"pairs": own, "differences_to_this_model": measures["differences"]}
+    limit = f"{measures.get('limit_mm', 5.0):g}"
+    of_all = {"This model": measures["measures"], **measures["methods"]}
+
+    def named(found: Mapping[str, Any]) -> dict[str, Any]:
+        known = [name for name in MEASURES if name in found]
+        rest = [name for name in found if name not in MEASURES]
+        return {MEASURES.get(n, n).format(limit=limit): found[n] for n in (*known, *rest)}
+
+    apart = measures["differences"].items()
+    return {
+        _pairs(measures): {name: named(found) for name, found in of_all.items()},
+        "This model's figures minus others'": {name: named(found) for name, found in apart},
+    }
+
+
+def evaluation_verdict(measures: Mapping[str, Any]) -> str:
+    """What was measured of pairs: how far off they are, and how well labels overlap."""
+    found, said = measures.get("measures", {}), []
+    overlap, error = (as_interval(found.get(name)) for name in ("dice", "error_median"))
+    missed = as_interval(found.get("error_failures"))
+    if overlap is not None:
+        said.append(f"labels overlap by a mean Dice of {interval(overlap)}")
+    if error is not None:
+        said.append(f"the median error is {interval(error)} mm")
+    if missed is not None:
+        limit = f"{measures.get('limit_mm', 5.0):g}"
+        said.append(f"{percent(missed.value)} of the errors are above {limit} mm")
+    pairs = _pairs(measures)
+    if not said:
+        return f"Measured on {pairs}."
+    return (
+        f"On {pairs} " + ", and ".join([", ".join(said[:-1]), said[-1]] if said[1:] else said) + "."
+    )
+
+
+def _pairs(measures: Mapping[str, Any]) -> str:
+    some = int(measures.get("n_pairs", 0))
+    return count(some, "known transform" if measures.get("known_transforms") else "pair")
 
 
 def registration_verdict(record: Mapping[str, Any]) -> str:
     """How it went, in one or two sentences."""
     failure, failed = record.get("failure"), record.get("failed")
-    limit = number(record.get("limit_mm", 5.0))
+    limit = f"{record.get('limit_mm', 5.0):g}"
     if failed is None or failure is None:
         said = "Nobody knows how well this registration fits: the model was not calibrated. "
         return said + "Look at the pictures."

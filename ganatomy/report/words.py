@@ -49,7 +49,7 @@ def decimal(value: float) -> str:
     """A share between 0 and 1 in two decimals, in three where two would round to 0 or 1."""
     rounded = f"{value:.2f}"
     exact = 0 < value < 1 and rounded in ("0.00", "1.00")
-    return f"{value:.3f}" if exact else rounded
+    return f"{value:.3f}" if exact else rounded.replace("-", "−")
 
 
 def signed(value: float) -> str:
@@ -69,8 +69,11 @@ def percent(share: float) -> str:
 
 
 def interval(measured: Interval) -> str:
-    """A value with its interval."""
-    return f"{decimal(measured.value)} ({decimal(measured.low)}–{decimal(measured.high)})"
+    """A value with its interval, where that has a width; one patient alone gives none."""
+    if measured.low == measured.value == measured.high:
+        return decimal(measured.value)
+    between = "–" if measured.low >= 0 else " to "
+    return f"{decimal(measured.value)} ({decimal(measured.low)}{between}{decimal(measured.high)})"
 
 
 def as_interval(record: Any) -> Interval | None:

@@ -18,15 +18,26 @@ def test_squares_are_of_two_images_by_turns_and_square_in_mm():
     assert board.mean() == 0.5
 
 
+def ends(value: float, low: float, high: float) -> dict[str, float]:
+    return {"value": value, "low": low, "high": high}
+
+
 def test_an_evaluation_of_pairs_has_a_row_a_method(tmp_path):
-    own = {"dice": {"value": 0.81, "low": 0.7, "high": 0.9}}
+    own = {"dice": {"value": 0.81, "low": 0.7, "high": 0.9}, "folds": ends(0, 0, 0)}
+    own |= {"error_failures": ends(0.25, 0.0, 0.5), "error_median": ends(1.2, 0.9, 1.5)}
     other = {"dice": {"value": 0.55, "low": 0.5, "high": 0.6}}
     record = {"task": "register", "n_pairs": 4, "measures": own, "methods": {"identity": other}}
-    record["differences"] = {"identity": {"dice": {"value": 0.26, "low": 0.2, "high": 0.3}}}
+    record["differences"] = {
+        "identity": {"dice": ends(0.26, 0.2, 0.3), "error_mm": ends(-1, -2, 1)}
+    }
     (tmp_path / "measures.json").write_text(json.dumps(record))
     page = write_report(tmp_path, tmp_path / "r.html").read_text()
     assert "Registration" in page
     assert "Anomaly" not in page
-    assert "4 pairs of scans" in page
-    for text in ("0.81 (0.70–0.90)", "0.55 (0.50–0.60)", "0.26 (0.20–0.30)", "identity"):
+    said = "On 4 pairs labels overlap by a mean Dice of 0.81 (0.70–0.90), the median error is 1.20"
+    assert said in page
+    assert "25\u00a0% of the errors are above 5 mm." in page
+    assert "Share above 5 mm" in page
+    assert "<td>0.00</td>" in page  # an interval of no width says nothing
+    for text in ("−1.00 (−2.00 to 1.00)", "0.55 (0.50–0.60)", "0.26 (0.20–0.30)", "identity"):
         assert text in page
