@@ -18,6 +18,10 @@ TITLES = {
     "pixel_sensitivity": "Lesion pixels found",
     "pixel_specificity": "Other pixels passed",
     "best_dice_oracle": "Best Dice (oracle)",
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "psnr_db": "PSNR, dB",
+    "ssim": "SSIM",
 }
 
 
