@@ -29,7 +29,7 @@ def with_seeds(model: str) -> list[str]:
     if (Path(model) / "config.json").exists():
         return [model]
     found = [one.parent for one in Path(model).glob("seed-*/config.json")]
-    found.sort(key=lambda one: int(one.name.removeprefix("seed-")))
+    found.sort(key=lambda one: (len(one.name), one.name))  # 10 after 9
     return [str(one) for one in found] or [model]
 
 

@@ -116,9 +116,8 @@ def methods(measures: Mapping[str, Any]) -> dict[str, Any]:
     of_all = {"This model": measures["measures"], **measures["methods"]}
 
     def named(found: Mapping[str, Any]) -> dict[str, Any]:
-        known = [name for name in MEASURES if name in found]
-        rest = [name for name in found if name not in MEASURES]
-        return {MEASURES.get(n, n).format(limit=limit): found[n] for n in (*known, *rest)}
+        known = {t.format(limit=limit): found[n] for n, t in MEASURES.items() if n in found}
+        return known | {name: of for name, of in found.items() if name not in MEASURES}
 
     apart = measures["differences"].items()
     return {
@@ -142,9 +141,8 @@ def evaluation_verdict(measures: Mapping[str, Any]) -> str:
     pairs = _pairs(measures)
     if not said:
         return f"Measured on {pairs}."
-    return (
-        f"On {pairs} " + ", and ".join([", ".join(said[:-1]), said[-1]] if said[1:] else said) + "."
-    )
+    *first, last = said
+    return f"On {pairs} " + ", ".join([*first, f"and {last}" if first else last]) + "."
 
 
 def _pairs(measures: Mapping[str, Any]) -> str:
