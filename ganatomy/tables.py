@@ -310,11 +310,11 @@ def _from_globs(patterns: Mapping[str, str], roles: Mapping[str, str]) -> Table:
     first, *rest = roles
     keys = sorted(found[first])
     alone = {role: sorted(found[role]) for role in kinds.streams(roles)}
-    if all(len(found[role]) == 1 for role in roles if role not in alone):
-        # One scan of each role: a row, whatever the files are called.
-        found |= {r: {keys[0]: next(iter(found[r].values()))} for r in rest if r not in alone}
     for role in rest:
         partner = labels.get(role, first)
+        if role not in alone and "*" not in patterns[role] + patterns[partner]:
+            # Two scans that are named in full are a pair, whatever they are called.
+            found[role] = dict(zip(found[partner], found[role].values(), strict=True))
         odd = set(found[partner]) ^ set(found[role])
         if role not in alone and odd:
             raise TableError(

@@ -63,13 +63,16 @@ def test_globs_pair_by_what_the_stars_matched(make):
     assert [p.name for p in table.paths["target"]] == ["x-p1.png", "x-p2.png"]
 
 
-def test_one_scan_of_each_role_is_a_pair_whatever_it_is_called(make):
+def test_scans_named_in_full_are_a_pair_whatever_they_are_called(make):
     root = make("p1/t1.png", "p1/t2.png", "p2/t1.png")
     table = read_table([f"scan={root}/p1/t1.png", f"target={root}/p1/t2.png"], PAIR)
     assert table.names == ["t1.png"]
     assert [p.name for p in table.paths["target"]] == ["t2.png"]
     with pytest.raises(TableError, match="no partner between scan and target"):
         read_table([f"scan={root}/*/t1.png", f"target={root}/p1/t2.png"], PAIR)
+    # What stars matched are names, also where each matched once: of two patients they are no pair.
+    with pytest.raises(TableError, match="no partner between scan and target"):
+        read_table([f"scan={root}/p2/*.png", f"target={root}/*/t2.png"], PAIR)
 
 
 def test_independent_roles_may_differ_in_length(make):
