@@ -12,7 +12,6 @@ import numpy as np
 from anogan.extremes import Extremes
 from anogan.result import Result
 from anogan.volume_pictures import view
-from ganatomy.scans import Prepared
 
 # Pictures in the report are no larger than this.
 SIDE = 224
@@ -82,16 +81,19 @@ def picture(result: Result) -> dict[str, np.ndarray]:
     slice_ = int(np.argmax(result.slice_scores))
     seen, image = prepared.samples[slice_].mean(-1), findings.reconstruction[slice_].mean(-1)
     residual = findings.residual[slice_]
-    middle = None
+    centre = [(n - 1) / 2 for n in seen.shape]
     if seen.ndim == 3:
         middle = int(np.argmax(np.abs(residual).mean((0, 1))))
+        centre[-1] = middle
         # Its axes run to the right and to anterior, an axial slice's rows to posterior.
         seen, image, residual = (one[::-1, ::-1, middle].T for one in (seen, image, residual))
     own, overlay, pitch = scan.pixels.mean(-1), result.map, scan.spacing
     if own.ndim == 3:
-        rows, columns, _ = view(prepared.field)[0]
-        pitch = pitch and (pitch[rows], pitch[columns])
-        own, overlay = (_sliced(one, prepared, slice_, middle) for one in (own, overlay))
+        axes, (down, right, _) = view(prepared.field)
+        at = round(float((prepared.placements[slice_] @ [*centre, 1])[axes[2]]))
+        at = min(max(at, 0), own.shape[axes[2]] - 1)
+        own, overlay = (one.transpose(axes)[down, right, at] for one in (own, overlay))
+        pitch = pitch and (pitch[axes[0]], pitch[axes[1]])
     low, high = np.percentile(own, [0.5, 99.5])
     own = np.clip(2 * (own - low) / max(high - low, 1e-12) - 1, -1, 1)
     return {
@@ -101,17 +103,6 @@ def picture(result: Result) -> dict[str, np.ndarray]:
         "reconstruction": image.astype(np.float32),
         "residual": residual.astype(np.float32),
     }
-
-
-def _sliced(volume: np.ndarray, prepared: Prepared, number: int, middle: int | None) -> np.ndarray:
-    """The slice of a volume, as it is seen, that a sample shows; of a 3D one its slice `middle`."""
-    (rows, columns, sliced), (down, right, _) = view(prepared.field)
-    index = [(n - 1) / 2 for n in prepared.sample(number).shape[:-1]]
-    if middle is not None:
-        index[-1] = middle
-    at = float((prepared.placements[number] @ [*index, 1])[sliced])
-    plane = volume.transpose(rows, columns, sliced)
-    return plane[..., int(np.clip(round(at), 0, plane.shape[-1] - 1))][down, right]
 
 
 def _square(image: np.ndarray, fill: float, spacing: Sequence[float] | None) -> np.ndarray:

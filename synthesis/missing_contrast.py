@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import keras
@@ -176,12 +176,13 @@ class MissingContrast(Translation):
 
     def generator_terms(self, batch: Batch, played: dict[str, Tensor]) -> dict[str, Any]:
         made, said = played["made"], self.judge(played["made"])
+        others = self.contrasts - 1
         pairs = functools.cache(lambda: self.made_again(batch, played))  # once for two terms
         return {
             "adversarial": fooled(self.adversary, said),
             "made": losses.l1(made, played["real"]),
-            "cycle": lambda: mean(losses.l1(*pair) for pair in pairs()),
-            "similarity": lambda: mean(dissimilarity(*pair) for pair in pairs()),
+            "cycle": lambda: sum(losses.l1(*pair) for pair in pairs()) / others,
+            "similarity": lambda: sum(dissimilarity(*pair) for pair in pairs()) / others,
             "contrast": losses.classification(said["contrast"], played["which"]),
             **self.image_terms(made, {"scan": batch["scan"], "target": played["real"]}),
         }
@@ -208,9 +209,3 @@ def dissimilarity(x: Tensor, y: Tensor) -> Tensor:
     """−log((1 + SSIM) / 2) of images in [-1, 1], [B]: 0 the same."""
     likeness: Tensor = ops.log(1 - losses.ssim(x, y) / 2)
     return -likeness
-
-
-def mean(values: Iterable[Tensor]) -> Tensor:
-    """Of several tensors of one shape."""
-    held = [*values]
-    return sum(held) / len(held)

@@ -22,6 +22,11 @@ class Interval(NamedTuple):
     low: float
     high: float
 
+    @property
+    def has_width(self) -> bool:
+        """Whether resamples differ: those of one patient do not, and say nothing of another."""
+        return not self.low == self.value == self.high
+
     def to_dict(self) -> dict[str, float]:
         """The interval as JSON writes it."""
         return {"value": self.value, "low": self.low, "high": self.high}

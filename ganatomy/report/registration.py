@@ -93,7 +93,7 @@ def registration_section(record: Mapping[str, Any], planes: Planes) -> dict[str,
     # A rigid transform changes no volume, and rounding is not to be seen.
     limit = max(scale_limit(logarithms), 0.05)
     rows = [
-        [title.format(limit=f"{record.get('limit_mm', 5.0):g}"), _figure(name, record[name])]
+        [title.format(limit=_limit(record)), _figure(name, record[name])]
         for name, title in FIGURES.items()
         if record.get(name) is not None
     ]
@@ -112,7 +112,7 @@ def methods(measures: Mapping[str, Any]) -> dict[str, Any]:
     """Of an evaluation of pairs, the measures of every method by name; else nothing."""
     if measures.get("task") != "register":
         return {}
-    limit = f"{measures.get('limit_mm', 5.0):g}"
+    limit = _limit(measures)
     of_all = {"This model": measures["measures"], **measures["methods"]}
 
     def named(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,13 +136,17 @@ def evaluation_verdict(measures: Mapping[str, Any]) -> str:
     if error is not None:
         said.append(f"the median error is {interval(error)} mm")
     if missed is not None:
-        limit = f"{measures.get('limit_mm', 5.0):g}"
-        said.append(f"{percent(missed.value)} of the errors are above {limit} mm")
+        said.append(f"{percent(missed.value)} of the errors are above {_limit(measures)} mm")
     pairs = _pairs(measures)
     if not said:
         return f"Measured on {pairs}."
     *first, last = said
     return f"On {pairs} " + ", ".join([*first, f"and {last}" if first else last]) + "."
+
+
+def _limit(record: Mapping[str, Any]) -> str:
+    """Above how many mm an error is a failure."""
+    return f"{record.get('limit_mm', 5.0):g}"
 
 
 def _pairs(measures: Mapping[str, Any]) -> str:
@@ -153,7 +157,7 @@ def _pairs(measures: Mapping[str, Any]) -> str:
 def registration_verdict(record: Mapping[str, Any]) -> str:
     """How it went, in one or two sentences."""
     failure, failed = record.get("failure"), record.get("failed")
-    limit = f"{record.get('limit_mm', 5.0):g}"
+    limit = _limit(record)
     if failed is None or failure is None:
         said = "Nobody knows how well this registration fits: the model was not calibrated. "
         return said + "Look at the pictures."

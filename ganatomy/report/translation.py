@@ -46,9 +46,8 @@ def translation_verdict(found: list[Translated], measures: Mapping[str, Any]) ->
         )
         if own is None or plain is None or gain is None:
             return f"Measured on {pairs}."
-        spread = f" (95\u00a0% interval {number(own.low)}–{number(own.high)})"
-        if own.low == own.high:  # one patient: nothing says how far another would be
-            spread = ""
+        ends = f" (95\u00a0% interval {number(own.low)}–{number(own.high)})"
+        spread = ends if own.has_width else ""
         said = (
             f"PSNR {number(own.value)} dB{spread} on {pairs}, "
             f"where the input itself has {number(plain.value)} dB."

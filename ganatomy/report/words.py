@@ -73,8 +73,8 @@ def percent(share: float) -> str:
 
 
 def interval(measured: Interval) -> str:
-    """A value with its interval, where that has a width; one patient alone gives none."""
-    if measured.low == measured.value == measured.high:
+    """A value with its interval, where that has a width."""
+    if not measured.has_width:
         return decimal(measured.value)
     between = "–" if measured.low >= 0 else " to "
     return f"{decimal(measured.value)} ({decimal(measured.low)}{between}{decimal(measured.high)})"
