@@ -131,12 +131,12 @@ def fit(
     if validation:
         held = own(validation) if own else read_labelled_table(validation, rows)
     out = out or Path("runs") / name
-    from ganatomy.run_folder import is_finished
+    from ganatomy.run_folder import is_finished, seed_folder
     from ganatomy.training import fit as train
 
     measured = []
     for number in range(repeat):
-        folder = out if repeat == 1 else out / f"seed-{seed + number}"
+        folder = out if repeat == 1 else seed_folder(out, seed + number)
         # Of several seeds some are finished before the one that was interrupted.
         if not (repeat > 1 and resume and is_finished(folder, recipe, table, seed + number)):
             face = train(

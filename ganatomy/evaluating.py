@@ -26,11 +26,11 @@ from ganatomy.translating import evaluate_translations
 
 def with_seeds(model: str) -> list[str]:
     """A model, or those that `fit --repeat` left below its folder, by number of their seed."""
+    from ganatomy.run_folder import seed_folders
+
     if (Path(model) / "config.json").exists():
         return [model]
-    found = [one.parent for one in Path(model).glob("seed-*/config.json")]
-    found.sort(key=lambda one: (len(one.name), one.name))  # 10 after 9
-    return [str(one) for one in found] or [model]
+    return [str(one) for one in seed_folders(Path(model))] or [model]
 
 
 @click.command()

@@ -33,6 +33,14 @@ def warn_of_unlike(unlike: Iterable[float], what: str) -> None:
         )
 
 
+def with_interval(measured: dict[str, float], form: str = ".3f") -> str:
+    """A measure as JSON has it with the ends of its interval, where that has a width."""
+    from ganatomy.measures.bootstrap import Interval
+
+    value, low, high = (format(measured[end], form) for end in ("value", "low", "high"))
+    return f"{value} ({low} to {high})" if Interval.from_dict(measured).has_width else value
+
+
 def print_measures(found: Iterable[tuple[str, dict]]) -> None:
     """Measures of models with their intervals, and the controls beside each."""
     for name, measures in found:
@@ -46,15 +54,12 @@ def print_measures(found: Iterable[tuple[str, dict]]) -> None:
         if not measures["measures"]:
             click.echo("  without healthy scans there are no measures of whole scans")
         for key, value in measures["measures"].items():
-            click.echo(
-                f"  {key.replace('_', ' '):<20} {value['value']:.3f} "
-                f"({value['low']:.3f} to {value['high']:.3f})"
-            )
+            click.echo(f"  {key.replace('_', ' '):<20} {with_interval(value)}")
         for control, values in {**measures["controls"], **measures.get("shortcuts", {})}.items():
             gain = values["auroc_difference"]
             click.echo(
                 f"  {control:<26} AUROC {values['auroc']['value']:.3f}, the model "
-                f"{gain['value']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f})"
+                f"{with_interval(gain, '+.3f')}"
             )
         if "pixels" in measures:
             _print_pixels(measures["pixels"])
@@ -72,7 +77,7 @@ def print_pairs(name: str, measures: dict[str, Any]) -> None:
         if auroc is not None:
             click.echo(
                 f"  {what} tells errors above {measures['limit_mm']:g} mm: AUROC "
-                f"{auroc['value']:.3f} ({auroc['low']:.3f} to {auroc['high']:.3f})"
+                f"{with_interval(auroc)}"
             )
 
 
@@ -90,10 +95,7 @@ def _print_methods(measures: dict[str, Any], title: Callable[[str], str]) -> Non
         if method:
             click.echo(f"  {method}")
         for key, value in own.items():
-            click.echo(
-                f"  {'  ' * bool(method)}{title(key):<24} {value['value']:.4g} "
-                f"({value['low']:.4g} to {value['high']:.4g})"
-            )
+            click.echo(f"  {'  ' * bool(method)}{title(key):<24} {with_interval(value, '.4g')}")
 
 
 def _print_pixels(pixels: dict[str, Any]) -> None:
@@ -108,10 +110,7 @@ def _print_pixels(pixels: dict[str, Any]) -> None:
         if rate in ("mean", "1")
     }
     for key, value in {**pixels["measures"], **lesions}.items():
-        click.echo(
-            f"  {key.replace('_', ' '):<26} {value['value']:.3f} "
-            f"({value['low']:.3f} to {value['high']:.3f})"
-        )
+        click.echo(f"  {key.replace('_', ' '):<26} {with_interval(value)}")
 
 
 def measure_differences(found: list[tuple[str, Any]]) -> list[dict[str, Any]]:
@@ -149,8 +148,7 @@ def print_differences(records: Iterable[dict[str, Any]]) -> None:
         for measure, gap in record["measures"].items():
             title = "AUROC" if measure == "auroc" else measure.replace("_", " ")
             click.echo(
-                f"{title} of {record['of']} minus {record['minus']}: {gap['value']:+.3f} "
-                f"({gap['low']:+.3f} to {gap['high']:+.3f})"
+                f"{title} of {record['of']} minus {record['minus']}: {with_interval(gap, '+.3f')}"
             )
 
 

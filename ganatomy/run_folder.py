@@ -12,6 +12,7 @@ from ganatomy.tables import Table, fingerprint
 
 # What a run writes before its first step.
 UNTRAINED = {"run.json", "preprocessing.npz"}
+_SEED = "seed-"
 
 
 def identity_of(preset: Preset, table: Table, seed: int) -> dict[str, Any]:
@@ -25,6 +26,17 @@ def identity_of(preset: Preset, table: Table, seed: int) -> dict[str, Any]:
             *(f"{role} {len(paths)}" for role, paths in list(table.paths.items())[1:]),
         ),
     }
+
+
+def seed_folder(out: Path, seed: int) -> Path:
+    """Where one of several seeds of a run lies."""
+    return out / f"{_SEED}{seed}"
+
+
+def seed_folders(out: Path) -> list[Path]:
+    """The models of several seeds below a folder, by number of their seed."""
+    found = [one.parent for one in out.glob(f"{_SEED}*/config.json")]
+    return sorted(found, key=lambda one: (len(one.name), one.name))  # 10 after 9
 
 
 def is_finished(out: Path, preset: Preset, table: Table, seed: int) -> bool:

@@ -11,7 +11,7 @@ import click
 from ganatomy.arguments import table_of, trained_face
 from ganatomy.exits import SOME_FAILED, plain_errors
 from ganatomy.measuring import GAPS, measure_each
-from ganatomy.printing import print_translations
+from ganatomy.printing import print_translations, with_interval
 
 
 @click.command()
@@ -64,10 +64,7 @@ def evaluate_translations(
         ((other, scores),) = first
         gaps = face.differences(scores, done.scores)
         for key, gap in gaps.items():
-            click.echo(
-                f"{key} of {other} minus {name}: {gap['value']:+.4g} "
-                f"({gap['low']:+.4g} to {gap['high']:+.4g})"
-            )
+            click.echo(f"{key} of {other} minus {name}: {with_interval(gap, '+.4g')}")
         return {**done.measures, GAPS: gaps}
 
     measure_each("translate", models, sources, json_file, out, measured)

@@ -236,7 +236,7 @@ def test_evaluate_lays_models_side_by_side(quick_model, pictures, tmp_path):
     result = run("evaluate", *models, *both, "--out", out, "--json", file)
     assert result.exit_code == 0
     for name in (other, f"{quick_model} (2)"):
-        assert f"AUROC of {quick_model} minus {name}: +0.000 (+0.000 to +0.000)" in result.output
+        assert f"AUROC of {quick_model} minus {name}: +0.000\n" in result.output
     folders = {"quick", "quick-2", "quick-3"}
     assert {place.name for place in out.iterdir()} == {*folders, "comparison.json"}
     assert all((out / name / "measures.json").is_file() for name in folders)
@@ -275,7 +275,8 @@ def test_evaluate_lays_maps_beside_masks(quick_model, pictures, tmp_path):
     assert "best dice oracle" in result.output
     assert "outer frame alone" in result.output
     assert "lesion sensitivity of" in result.output
-    assert "+0.000 (+0.000 to +0.000)" in result.output
+    assert "minus" in result.output
+    assert "+0.000\n" in result.output
     written = json.loads((tmp_path / "m.json").read_text())[str(quick_model)]
     assert written["pixels"]["measures"]["dice"]["value"] > 0
     [pair] = json.loads((tmp_path / "out" / "comparison.json").read_text())
@@ -336,7 +337,7 @@ def test_the_difference_of_two_models_is_of_the_scans_that_both_could_read(capsy
     records = measure_differences([("one", scored(perfect)), ("two", scored(turned))])
     assert records[0]["scans"] == 8, "of ten, two have no score of the second"
     print_differences(records)
-    assert capsys.readouterr().out == "AUROC of one minus two: +1.000 (+1.000 to +1.000)\n"
+    assert capsys.readouterr().out == "AUROC of one minus two: +1.000\n"
 
 
 @pytest.mark.parametrize("store", [None, "http://tracking.example"])
