@@ -1,5 +1,6 @@
 """Local normalised cross-correlation."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from keras import ops
@@ -51,11 +52,9 @@ def ncc(
     x, y = as_pair(x, y)
     channels = x.shape[-1]
     x, y = _centred(channels_first(x)), _centred(channels_first(y))
-    products: Tensor = ops.stack([x, y, x * x, y * y, x * y])
-    grid = tuple(products.shape[2:])
-    means = box_means(ops.reshape(products, (-1, *grid)), window)
-    means: Tensor = ops.reshape(means, (5, -1, *grid))
-    mean_x, mean_y, xx, yy, xy = (means[i] for i in range(5))
+    # Apart: where one image stays as it is, nothing is to be differentiated by its own means.
+    mean_x, xx = _means([x, x * x], window)
+    mean_y, yy, xy = _means([y, y * y, x * y], window)
     covariance = xy - mean_x * mean_y
     variances = _floored(xx - mean_x * mean_x, x, floor) * _floored(yy - mean_y * mean_y, y, floor)
     if squared:
@@ -63,6 +62,16 @@ def ncc(
     else:
         correlation = covariance / ops.sqrt(variances)
     return 1 - averaged(channels_last(correlation, channels), within)
+
+
+def _means(images: Sequence[Tensor], window: int) -> Sequence[Tensor]:
+    """The box means of images [N, *grid], all at once."""
+    stacked: Tensor = ops.stack(images)
+    grid = tuple(stacked.shape[2:])
+    means: Tensor = ops.reshape(
+        box_means(ops.reshape(stacked, (-1, *grid)), window), (len(images), -1, *grid)
+    )
+    return [means[i] for i in range(len(images))]
 
 
 def _centred(x: Tensor) -> Tensor:
