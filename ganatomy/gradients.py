@@ -136,6 +136,12 @@ def descend(
     )
 
 
-def compiled(function: Callable) -> Callable:
-    """`function` as a graph; shapes are traced once each and numerics are TensorFlow's own."""
-    return tf.function(function, autograph=False, reduce_retracing=False)
+def compiled(function: Callable, *, jit_compile: bool = False) -> Callable:
+    """`function` as a graph; shapes are traced once each.
+
+    Args:
+        function: of tensors.
+        jit_compile: by XLA: quicker where much happens to few numbers, slower in convolutions on a
+            processor. Numerics are TensorFlow's own where it is not.
+    """
+    return tf.function(function, autograph=False, reduce_retracing=False, jit_compile=jit_compile)

@@ -12,7 +12,7 @@ from keras import ops
 from ganatomy import losses
 from ganatomy.errors import WrongUse
 from ganatomy.game import Batch, Noise, Player, Stage
-from ganatomy.gradients import descend
+from ganatomy.gradients import compiled, descend
 from ganatomy.networks.features import feature_network
 from ganatomy.objectives import check_critic, gradient_penalty, objective
 from registration import copies
@@ -20,6 +20,7 @@ from registration.aligner import Aligner, Alignment, joined
 from registration.deformations import STEPS, Displacement, Velocity
 from registration.fields import compose, integrate, warp
 from registration.pair_critic import pair_critic
+from registration.placing import Placing
 from registration.regularity import folding_penalty, smoothness
 from registration.segmentor import chances, marked, segmentor, unmarked
 from registration.transforms import Affine, Transform
@@ -81,7 +82,8 @@ class Deformable(Aligner):
         critic_width: channels of the discriminator's first block.
         spectral: divide the discriminator's kernels by their largest singular values.
         shift: mm; while training the moving scan is first displaced by up to so much along each
-            axis, by whole voxels: crops that lie far apart are then no rare chance.
+            axis: crops that lie far apart are then no rare chance.
+        tilt: degrees; it is then also turned by up to so much about each axis.
         refinement: steps of descent on a pair's own velocity after the network, on similarity,
             what a segmentor finds and regularity alone.
         refinement_rate: how far such a step goes, coarse voxels.
@@ -121,6 +123,7 @@ class Deformable(Aligner):
         critic_width: int = 8,
         spectral: bool = True,
         shift: float = 0.0,
+        tilt: float = 0.0,
         refinement: int = 0,
         refinement_rate: float = 0.1,
         **game: Any,
@@ -141,7 +144,7 @@ class Deformable(Aligner):
         self.segmentor = segmentor
         self.adversary = objective(adversary)
         self.critic_width, self.spectral = critic_width, spectral
-        self.shift = shift
+        self.placing = Placing(self.grid, self.spacing, shift, tilt)
         self.refinement, self.refinement_rate = refinement, refinement_rate
         if self._term_weights["generator/perceptual"] != 0.0:
             # Past Keras, which would save and train with it what is no part of this model.
@@ -157,8 +160,7 @@ class Deformable(Aligner):
 
     @property
     def noise(self) -> dict[str, Noise]:
-        shift = {"shift": Noise("uniform", (len(self.grid),))} if self.shift else {}
-        return copies.noise(self.shape) | shift
+        return copies.noise(self.shape) | self.placing.noise()
 
     def build_networks(self) -> dict[str, keras.Model]:
         channels, found = self.shape[-1], {}
@@ -226,21 +228,13 @@ class Deformable(Aligner):
     # Training ---------------------------------------------------------------------------------
 
     def play(self, batch: Batch) -> dict[str, Tensor]:
-        fixed, moving = batch["fixed"], self.shifted(batch["moving"], batch)
-        velocity = self.velocity(fixed, moving, training=True)
-        flow = self.flow(velocity)
-        return {"flow": flow, "moving": moving, "moved": self.warped(moving, flow)}
-
-    def shifted(self, image: Tensor, batch: Batch, value: float = EMPTY) -> Tensor:
-        """A moving image [B, *grid, c] displaced by whole voxels, as `shift` says."""
-        if not self.shift:
-            return image
-        reach = np.array([self.shift / step for step in self.spacing], np.float32)
-        voxels: Any = ops.round(reach * (2 * batch["shift"] - 1))
-        voxels = ops.reshape(voxels, (-1, *[1] * len(self.grid), len(self.grid)))
-        sizes: Any = ops.shape(image)
-        field = ops.broadcast_to(voxels, (sizes[0], *self.grid, len(self.grid)))
-        return warp(image, field, interpolation="nearest", value=value)
+        fixed, place = batch["fixed"], self.placing.matrix(batch)
+        moving = self.placing.placed(batch["moving"], place, value=EMPTY)
+        flow = self.flow(self.velocity(fixed, moving, training=True))
+        # From where it was, so that it is interpolated once.
+        moved = self.placing.placed(batch["moving"], place, self.field(flow), value=EMPTY)
+        played = {"flow": flow, "moving": moving, "moved": moved}
+        return played if place is None else played | {"place": place}
 
     def generator_terms(self, batch: Batch, played: dict[str, Tensor]) -> dict[str, Any]:
         fixed, moving, moved = batch["fixed"], played["moving"], played["moved"]
@@ -251,9 +245,9 @@ class Deformable(Aligner):
         )
         terms["cycle"] = lambda: self.cycle(fixed, moving, moved)
         terms["perceptual"] = lambda: losses.perceptual(fixed, moved, vars(self)["_features"])
-        terms["vessels"] = lambda: self.missed_vessels(batch, played["flow"])
+        terms["vessels"] = lambda: self.missed_vessels(batch, played)
         if self.labels:
-            terms["dice"] = lambda: self.missed_labels(batch, played["flow"])
+            terms["dice"] = lambda: self.missed_labels(batch, played)
         return terms
 
     def content_terms(self, fixed: Tensor, moved: Tensor, flow: Tensor) -> dict[str, Any]:
@@ -268,10 +262,12 @@ class Deformable(Aligner):
 
     def segmentor_terms(self, batch: Batch, played: dict[str, Tensor]) -> dict[str, Any]:
         """What the segmentor misses of either image's labels."""
-        network = self.networks["segmentor"]
-        images = batch["fixed"], self.shifted(batch["moving"], batch)
+        network, place = self.networks["segmentor"], self.placing.matrix(batch)
+        images = batch["fixed"], self.placing.placed(batch["moving"], place, value=EMPTY)
         answers = [network(image, training=True) for image in images]
-        pairs = list(zip(answers, self._labels(batch), strict=True))
+        fixed, moving = self._labels(batch)
+        moving = self.placing.placed(moving, place, interpolation="nearest", value=0.0)
+        pairs = list(zip(answers, (fixed, moving), strict=True))
 
         def term(form: Any) -> Tensor:
             return sum(losses.shape(logits, labels, form=form) for logits, labels in pairs) / 2.0
@@ -286,16 +282,15 @@ class Deformable(Aligner):
         back = self.flow(self.velocity(moving, fixed, training=True))
         return losses.l1(moving, self.warped(moved, back))
 
-    def missed_labels(self, batch: Batch, flow: Tensor) -> Tensor:
+    def missed_labels(self, batch: Batch, played: dict[str, Tensor]) -> Tensor:
         """One minus the soft Dice of the labels, the moving ones warped linearly one by one, [B].
 
         Raises:
             WrongUse: the table has none.
         """
-        fixed, moving = (self._one_hot(labels) for labels in self._labels(batch))
-        return losses.dice(fixed, self.warped(moving, flow, value=0.0), background=True)
+        return self._missed([self._one_hot(labels) for labels in self._labels(batch)], played)
 
-    def missed_vessels(self, batch: Batch, flow: Tensor) -> Tensor:
+    def missed_vessels(self, batch: Batch, played: dict[str, Tensor]) -> Tensor:
         """One minus the soft Dice of what is marked by any label, the moving mask warped, [B].
 
         Raises:
@@ -303,14 +298,19 @@ class Deformable(Aligner):
 
         Reference: Mahapatra et al. 2018, whose vessel masks are compared after the warp.
         """
-        fixed, moving = (ops.cast(labels > 0, "float32") for labels in self._labels(batch))
-        return losses.dice(fixed, self.warped(moving, flow, value=0.0), background=True)
+        return self._missed([ops.cast(each > 0, "float32") for each in self._labels(batch)], played)
+
+    def _missed(self, shapes: Sequence[Tensor], played: dict[str, Tensor]) -> Tensor:
+        fixed, moving = shapes
+        field = self.field(played["flow"])
+        moved = self.placing.placed(moving, played.get("place"), field, value=0.0)
+        return losses.dice(fixed, moved, background=True)
 
     def _labels(self, batch: Batch) -> tuple[Any, Any]:
         if not {"fixed_labels", "moving_labels"} <= set(batch):
             why = f"labels is {self.labels}" if self.labels else "vessels are weighed"
             raise WrongUse(f"{why}: give --data the roles fixed_labels and moving_labels")
-        return batch["fixed_labels"], self.shifted(batch["moving_labels"], batch, value=0.0)
+        return batch["fixed_labels"], batch["moving_labels"]
 
     def _one_hot(self, labels: Tensor) -> Tensor:
         numbers = np.arange(1, self.labels + 1, dtype=np.float32)
@@ -340,7 +340,7 @@ class Deformable(Aligner):
         step = copies.aside(batch, self.spacing)
         step = ops.reshape(step, (-1, *[1] * len(self.grid), len(self.grid)))
         whole = compose(ops.broadcast_to(step, ops.shape(field)), field)
-        return warp(played["moving"], whole, value=EMPTY)
+        return self.placing.placed(batch["moving"], played.get("place"), whole, value=EMPTY)
 
     def copies(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The fixed image with other contrast and noise, bent by little and by much."""
@@ -355,7 +355,8 @@ class Deformable(Aligner):
         seen = self.seen(fixed), self.seen(moving)
         velocity = self.found(*seen)
         if self.refinement:
-            velocity = self.refined(*seen, velocity)
+            # Many small operations over and over: XLA takes half the time.
+            velocity = compiled(self.refined, jit_compile=True)(*seen, velocity)
         moved = self.warped(moving, self.flow(velocity))
         return velocity, moved, self.judged(fixed, moved, ops.ones_like(moved[..., :1]))
 

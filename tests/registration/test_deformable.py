@@ -14,6 +14,7 @@ from registration.fields import jacobian_determinant, warp
 from registration.segmentor import chances, unmarked
 from registration.transforms import moved
 from registration.velocity_network import coarse_grid, enlarged, velocity_network
+from registration.warp import resample
 from tests.registration.aligners import batch_of
 
 SHAPES = {2: (13, 10, 1), 3: (9, 8, 11, 1)}
@@ -56,14 +57,37 @@ def test_a_shift_moves_scan_and_labels_by_the_same_whole_voxels():
     model = made(3, shift=2.0, labels=2)
     batch = batch_of(model, labels=2)
     batch["shift"] = np.array([[1.0, 0.5, 0.0], [0.5, 0.5, 0.8]], "float32")
-    image = np.asarray(model.shifted(batch["moving"], batch))
-    labels = np.asarray(model._labels(batch)[1])
-    np.testing.assert_array_equal(image[0, :-2, :, 2:], batch["moving"][0, 2:, :, :-2])
+    place = model.placing.matrix(batch)
+    image = np.asarray(model.placing.placed(batch["moving"], place, value=-1.0))
+    labels = batch["moving_labels"]
+    labels = np.asarray(model.placing.placed(labels, place, interpolation="nearest", value=0.0))
+    np.testing.assert_allclose(image[0, :-2, :, 2:], batch["moving"][0, 2:, :, :-2], atol=1e-4)
     np.testing.assert_array_equal(labels[0, :-2, :, 2:], batch["moving_labels"][0, 2:, :, :-2])
     np.testing.assert_array_equal(labels[1, ..., :-1, :], batch["moving_labels"][1, ..., 1:, :])
     assert (image[0, -2:] == -1).all()
     assert (labels[0, -2:] == 0).all()
-    assert "shift" not in made(3).noise
+    assert not {"shift", "tilt"} & set(made(3).noise)
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_a_tilt_turns_the_moving_scan_and_its_warped_image_is_interpolated_once(rank):
+    model = made(rank, shift=2.0, tilt=20.0)
+    batch = batch_of(model)
+    played = model.play(batch)
+    assert not np.allclose(played["moving"], batch["moving"], atol=0.1)
+    place = np.asarray(played["place"])
+    turns = place[:, :-1, :-1]
+    eye = np.broadcast_to(np.eye(rank), turns.shape)
+    np.testing.assert_allclose(turns @ np.swapaxes(turns, 1, 2), eye, atol=1e-5)
+    # The field first, then the placing, as two maps of points would send them.
+    field = np.asarray(model.field(played["flow"])) * model.placing.spacing
+    middle = (np.array(model.grid) - 1) / 2
+    points = (np.moveaxis(np.indices(model.grid), 0, -1) - middle) * model.placing.spacing + field
+    points = np.einsum("b...i,bji->b...j", points, turns)
+    points = points + place[:, :-1, -1].reshape(len(turns), *[1] * rank, rank)
+    voxels = points / model.placing.spacing + middle
+    expected = resample(batch["moving"], voxels.astype("float32"), border="constant", value=-1.0)
+    np.testing.assert_allclose(played["moved"], expected, atol=1e-3)
 
 
 @pytest.mark.parametrize("rank", [2, 3])
@@ -174,7 +198,7 @@ def test_what_is_ranked_below_the_warped_image_lies_aside_in_mm_and_is_interpola
         ramp = np.moveaxis(ramp.reshape(1, 24, *[1] * rank), 1, 1 + axis)
         moving = np.broadcast_to(ramp, (1, *shape)).copy()
         flow = 0.5 * np.ones((1, *coarse_grid(model.grid), rank), "float32")  # one voxel each
-        played = {"flow": flow, "moving": moving}
+        played, batch["moving"] = {"flow": flow}, moving
         found = np.asarray(model.displaced({**batch, "way": way}, played))
         # 8 mm to the front, and the flow's voxel to the back.
         steps = 1 - 8 / spacing[axis]
@@ -281,13 +305,17 @@ def test_vessels_are_missed_by_as_much_as_their_masks_lie_apart():
     mask[:, 4:8, 3:7] = 2.0  # whatever the number
     batch |= {"fixed_labels": mask, "moving_labels": mask}
     still = np.zeros((2, *coarse_grid(model.grid), 2), "float32")
-    np.testing.assert_allclose(model.missed_vessels(batch, still), 0.0, atol=1e-5)
+    np.testing.assert_allclose(model.missed_vessels(batch, {"flow": still}), 0.0, atol=1e-5)
     batch["moving_labels"] = np.roll(mask, 2, axis=1)
-    np.testing.assert_allclose(model.missed_vessels(batch, still), 0.5, atol=1e-4)
+    np.testing.assert_allclose(model.missed_vessels(batch, {"flow": still}), 0.5, atol=1e-4)
     # One voxel of the coarse grid is two of the image: the flow that brings them together.
     back = still + np.array([1.0, 0.0], "float32")
-    np.testing.assert_allclose(model.missed_vessels(batch, back), 0.0, atol=1e-4)
-    assert np.abs(np.asarray(gradient(lambda f: model.missed_vessels(batch, f), still))).max() > 0
+    np.testing.assert_allclose(model.missed_vessels(batch, {"flow": back}), 0.0, atol=1e-4)
+
+    def missed(flow: Any) -> Any:
+        return model.missed_vessels(batch, {"flow": flow})
+
+    assert np.abs(np.asarray(gradient(missed, still))).max() > 0
     data = {name: array[:, None] for name, array in batch.items() if "labels" not in name}
     model.enter(model.stage_list[0])
     with pytest.raises(WrongUse, match="vessels are weighed: give --data the roles"):
