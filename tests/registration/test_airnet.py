@@ -133,8 +133,9 @@ def airnet() -> AirNet:
     return model()
 
 
+# Cuts of nearly half a side at both ends would leave nothing of eight voxels.
 @settings(deadline=None, max_examples=40)
-@given(st.floats(0, 0.5), st.lists(st.floats(0, 1, width=32), min_size=6, max_size=6))
+@given(st.floats(0, 0.4), st.lists(st.floats(0, 1, width=32), min_size=6, max_size=6))
 def test_a_view_is_a_box_that_lacks_no_more_than_cut_at_either_end(airnet, cut, drawn):
     shares: Any = np.array(drawn, "float32").reshape(1, 2, 3)
     airnet.cut = cut
