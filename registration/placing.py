@@ -45,9 +45,9 @@ class Placing:
         """Of each sample, [B, rank + 1, rank + 1] in mm; None where they stay."""
         if not (self.shift or self.tilt):
             return None
-        some = batch["shift" if self.shift else "tilt"]
-        turns: Any = ops.zeros_like(some[:, :1]) + np.zeros(self.angles, np.float32)
-        moves: Any = ops.zeros_like(some[:, :1]) + np.zeros(self.rank, np.float32)
+        none: Any = ops.zeros_like(batch["shift" if self.shift else "tilt"][:, :1])
+        turns: Any = none + np.zeros(self.angles, np.float32)
+        moves: Any = none + np.zeros(self.rank, np.float32)
         if self.tilt:
             turns = np.deg2rad(self.tilt) * (2 * batch["tilt"] - 1)
         if self.shift:
