@@ -82,7 +82,7 @@ class Deformable(Aligner):
         critic_width: channels of the discriminator's first block.
         spectral: divide the discriminator's kernels by their largest singular values.
         shift: mm; while training the moving scan is first displaced by up to so much along each
-            axis: crops that lie far apart are then no rare chance.
+            axis, by whole voxels: crops that lie far apart are then no rare chance.
         tilt: degrees; it is then also turned by up to so much about each axis.
         refinement: steps of descent on a pair's own velocity after the network, on similarity,
             what a segmentor finds and regularity alone.
