@@ -84,6 +84,7 @@ class Deformable(Aligner):
         shift: mm; while training the moving scan is first displaced by up to so much along each
             axis, by whole voxels: crops that lie far apart are then no rare chance.
         tilt: degrees; it is then also turned by up to so much about each axis.
+        bending: mm; and bent by up to so much in the mean, as is what a segmentor learns of.
         refinement: steps of descent on a pair's own velocity after the network, on similarity,
             what a segmentor finds and regularity alone.
         refinement_rate: how far such a step goes, coarse voxels.
@@ -124,6 +125,7 @@ class Deformable(Aligner):
         spectral: bool = True,
         shift: float = 0.0,
         tilt: float = 0.0,
+        bending: float = 0.0,
         refinement: int = 0,
         refinement_rate: float = 0.1,
         **game: Any,
@@ -144,7 +146,7 @@ class Deformable(Aligner):
         self.segmentor = segmentor
         self.adversary = objective(adversary)
         self.critic_width, self.spectral = critic_width, spectral
-        self.placing = Placing(self.grid, self.spacing, shift, tilt)
+        self.placing = Placing(self.grid, self.spacing, shift, tilt, bending)
         self.refinement, self.refinement_rate = refinement, refinement_rate
         if self._term_weights["generator/perceptual"] != 0.0:
             # Past Keras, which would save and train with it what is no part of this model.
@@ -227,16 +229,15 @@ class Deformable(Aligner):
 
     # Training ---------------------------------------------------------------------------------
 
-    def play(self, batch: Batch) -> dict[str, Tensor]:
-        fixed, place = batch["fixed"], self.placing.matrix(batch)
+    def play(self, batch: Batch) -> dict[str, Any]:
+        fixed, place = batch["fixed"], self.placing.place(batch)
         moving = self.placing.placed(batch["moving"], place, value=EMPTY)
         flow = self.flow(self.velocity(fixed, moving, training=True))
         # From where it was, so that it is interpolated once.
         moved = self.placing.placed(batch["moving"], place, self.field(flow), value=EMPTY)
-        played = {"flow": flow, "moving": moving, "moved": moved}
-        return played if place is None else played | {"place": place}
+        return {"flow": flow, "moving": moving, "moved": moved, "place": place}
 
-    def generator_terms(self, batch: Batch, played: dict[str, Tensor]) -> dict[str, Any]:
+    def generator_terms(self, batch: Batch, played: dict[str, Any]) -> dict[str, Any]:
         fixed, moving, moved = batch["fixed"], played["moving"], played["moved"]
         judge = self.networks["discriminator"]
         terms: dict[str, Any] = self.content_terms(fixed, moved, played["flow"])
@@ -260,14 +261,14 @@ class Deformable(Aligner):
         terms["folding"] = lambda: folding_penalty(flow)
         return terms
 
-    def segmentor_terms(self, batch: Batch, played: dict[str, Tensor]) -> dict[str, Any]:
-        """What the segmentor misses of either image's labels."""
-        network, place = self.networks["segmentor"], self.placing.matrix(batch)
-        images = batch["fixed"], self.placing.placed(batch["moving"], place, value=EMPTY)
-        answers = [network(image, training=True) for image in images]
-        fixed, moving = self._labels(batch)
-        moving = self.placing.placed(moving, place, interpolation="nearest", value=0.0)
-        pairs = list(zip(answers, (fixed, moving), strict=True))
+    def segmentor_terms(self, batch: Batch, played: dict[str, Any]) -> dict[str, Any]:
+        """What the segmentor misses of either image's labels, both placed anew."""
+        network, place = self.networks["segmentor"], self.placing.place(batch)
+        pairs = []
+        for image, labels in zip((batch["fixed"], batch["moving"]), self._labels(batch), strict=True):
+            image = self.placing.placed(image, place, value=EMPTY)
+            labels = self.placing.placed(labels, place, interpolation="nearest", value=0.0)
+            pairs.append((network(image, training=True), labels))
 
         def term(form: Any) -> Tensor:
             return sum(losses.shape(logits, labels, form=form) for logits, labels in pairs) / 2.0
@@ -282,7 +283,7 @@ class Deformable(Aligner):
         back = self.flow(self.velocity(moving, fixed, training=True))
         return losses.l1(moving, self.warped(moved, back))
 
-    def missed_labels(self, batch: Batch, played: dict[str, Tensor]) -> Tensor:
+    def missed_labels(self, batch: Batch, played: dict[str, Any]) -> Tensor:
         """One minus the soft Dice of the labels, the moving ones warped linearly one by one, [B].
 
         Raises:
@@ -290,7 +291,7 @@ class Deformable(Aligner):
         """
         return self._missed([self._one_hot(labels) for labels in self._labels(batch)], played)
 
-    def missed_vessels(self, batch: Batch, played: dict[str, Tensor]) -> Tensor:
+    def missed_vessels(self, batch: Batch, played: dict[str, Any]) -> Tensor:
         """One minus the soft Dice of what is marked by any label, the moving mask warped, [B].
 
         Raises:
@@ -300,10 +301,10 @@ class Deformable(Aligner):
         """
         return self._missed([ops.cast(each > 0, "float32") for each in self._labels(batch)], played)
 
-    def _missed(self, shapes: Sequence[Tensor], played: dict[str, Tensor]) -> Tensor:
+    def _missed(self, shapes: Sequence[Tensor], played: dict[str, Any]) -> Tensor:
         fixed, moving = shapes
         field = self.field(played["flow"])
-        moved = self.placing.placed(moving, played.get("place"), field, value=0.0)
+        moved = self.placing.placed(moving, played.get("place", {}), field, value=0.0)
         return losses.dice(fixed, moved, background=True)
 
     def _labels(self, batch: Batch) -> tuple[Any, Any]:
@@ -316,7 +317,7 @@ class Deformable(Aligner):
         numbers = np.arange(1, self.labels + 1, dtype=np.float32)
         return ops.cast(ops.equal(labels, numbers), "float32")
 
-    def discriminator_terms(self, batch: Batch, played: dict[str, Tensor]) -> dict[str, Any]:
+    def discriminator_terms(self, batch: Batch, played: dict[str, Any]) -> dict[str, Any]:
         network, fixed = self.networks["discriminator"], batch["fixed"]
 
         def judge(pair: Tensor) -> Tensor:
@@ -334,13 +335,13 @@ class Deformable(Aligner):
             "penalty": lambda: gradient_penalty(judge, real, fake, batch["copy"][:, 4]),
         }
 
-    def displaced(self, batch: Batch, played: dict[str, Tensor]) -> Tensor:
+    def displaced(self, batch: Batch, played: dict[str, Any]) -> Tensor:
         """The warped image displaced as a whole; interpolated once, as that is."""
         field: Any = self.field(played["flow"])
         step = copies.aside(batch, self.spacing)
         step = ops.reshape(step, (-1, *[1] * len(self.grid), len(self.grid)))
         whole = compose(ops.broadcast_to(step, ops.shape(field)), field)
-        return self.placing.placed(batch["moving"], played.get("place"), whole, value=EMPTY)
+        return self.placing.placed(batch["moving"], played.get("place", {}), whole, value=EMPTY)
 
     def copies(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The fixed image with other contrast and noise, bent by little and by much."""

@@ -57,7 +57,7 @@ def test_a_shift_moves_scan_and_labels_by_the_same_whole_voxels():
     model = made(3, shift=2.0, labels=2)
     batch = batch_of(model, labels=2)
     batch["shift"] = np.array([[1.0, 0.5, 0.0], [0.5, 0.5, 0.8]], "float32")
-    place = model.placing.matrix(batch)
+    place = model.placing.place(batch)
     image = np.asarray(model.placing.placed(batch["moving"], place, value=-1.0))
     labels = batch["moving_labels"]
     labels = np.asarray(model.placing.placed(labels, place, interpolation="nearest", value=0.0))
@@ -75,7 +75,7 @@ def test_a_tilt_turns_the_moving_scan_and_its_warped_image_is_interpolated_once(
     batch = batch_of(model)
     played = model.play(batch)
     assert not np.allclose(played["moving"], batch["moving"], atol=0.1)
-    place = np.asarray(played["place"])
+    place = np.asarray(played["place"]["matrix"])
     turns = place[:, :-1, :-1]
     eye = np.broadcast_to(np.eye(rank), turns.shape)
     np.testing.assert_allclose(turns @ np.swapaxes(turns, 1, 2), eye, atol=1e-5)
