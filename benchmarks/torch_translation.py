@@ -252,7 +252,7 @@ def answer(state: dict, told: dict) -> dict:
         counts = {name: sum(p.numel() for p in own.parameters()) for name, own in networks}
         return {"parameters": counts, "torch": torch.__version__}
     if told["do"] == "memory":
-        return {"peak": peak_memory()}
+        return peak_memory()
     return clocked(lambda: [state["model"].step() for _ in range(told["steps"])])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -22,7 +22,7 @@ from registration.fields import compose, integrate, warp
 from registration.pair_critic import pair_critic
 from registration.placing import Placing
 from registration.regularity import folding_penalty, smoothness
-from registration.segmentor import chances, marked, segmentor, unmarked
+from registration.segmentor import chances, marked, missed, segmentor, unmarked
 from registration.transforms import Affine, Transform
 from registration.velocity_network import COARSE, coarse_grid, enlarged, halved, velocity_network
 
@@ -88,6 +88,7 @@ class Deformable(Aligner):
         refinement: steps of descent on a pair's own velocity after the network, on similarity,
             what a segmentor finds and regularity alone.
         refinement_rate: how far such a step goes, coarse voxels.
+        refinement_weights: of its terms, where they are not the generator's.
         **game: `term_weights`, `optimizers`, `averages` of `AdversarialModel`.
 
     Raises:
@@ -128,6 +129,7 @@ class Deformable(Aligner):
         bending: float = 0.0,
         refinement: int = 0,
         refinement_rate: float = 0.1,
+        refinement_weights: Mapping[str, float] | None = None,
         **game: Any,
     ):
         super().__init__(**game)
@@ -148,6 +150,10 @@ class Deformable(Aligner):
         self.critic_width, self.spectral = critic_width, spectral
         self.placing = Placing(self.grid, self.spacing, shift, tilt, bending)
         self.refinement, self.refinement_rate = refinement, refinement_rate
+        self.refinement_weights = dict(refinement_weights or {})
+        known = {*similarities, "smoothness", "folding", *(["dice"] if segmentor else [])}
+        if set(self.refinement_weights) - known:
+            raise ValueError(f"refinement_weights are of {', '.join(sorted(known))}")
         if self._term_weights["generator/perceptual"] != 0.0:
             # Past Keras, which would save and train with it what is no part of this model.
             object.__setattr__(self, "_features", feature_network())
@@ -263,17 +269,12 @@ class Deformable(Aligner):
 
     def segmentor_terms(self, batch: Batch, played: dict[str, Any]) -> dict[str, Any]:
         """What the segmentor misses of either image's labels, both placed anew."""
-        network, place = self.networks["segmentor"], self.placing.place(batch)
-        pairs = []
-        for image, labels in zip((batch["fixed"], batch["moving"]), self._labels(batch), strict=True):
-            image = self.placing.placed(image, place, value=EMPTY)
-            labels = self.placing.placed(labels, place, interpolation="nearest", value=0.0)
-            pairs.append((network(image, training=True), labels))
-
-        def term(form: Any) -> Tensor:
-            return sum(losses.shape(logits, labels, form=form) for logits, labels in pairs) / 2.0
-
-        return {"cross_entropy": lambda: term("cross_entropy"), "dice": lambda: term("dice")}
+        place, placed = self.placing.place(batch), self.placing.placed
+        images = [placed(batch[role], place, value=EMPTY) for role in ("fixed", "moving")]
+        labels = [
+            placed(each, place, interpolation="nearest", value=0.0) for each in self._labels(batch)
+        ]
+        return missed(self.networks["segmentor"], images, labels)
 
     def cycle(self, fixed: Tensor, moving: Tensor, moved: Tensor) -> Tensor:
         """How far the moving image is from itself after the way to the fixed one and back, [B].
@@ -289,7 +290,9 @@ class Deformable(Aligner):
         Raises:
             WrongUse: the table has none.
         """
-        return self._missed([self._one_hot(labels) for labels in self._labels(batch)], played)
+        numbers = np.arange(1, self.labels + 1, dtype=np.float32)
+        shapes = [ops.cast(ops.equal(each, numbers), "float32") for each in self._labels(batch)]
+        return self._missed(shapes, played)
 
     def missed_vessels(self, batch: Batch, played: dict[str, Any]) -> Tensor:
         """One minus the soft Dice of what is marked by any label, the moving mask warped, [B].
@@ -312,10 +315,6 @@ class Deformable(Aligner):
             why = f"labels is {self.labels}" if self.labels else "vessels are weighed"
             raise WrongUse(f"{why}: give --data the roles fixed_labels and moving_labels")
         return batch["fixed_labels"], batch["moving_labels"]
-
-    def _one_hot(self, labels: Tensor) -> Tensor:
-        numbers = np.arange(1, self.labels + 1, dtype=np.float32)
-        return ops.cast(ops.equal(labels, numbers), "float32")
 
     def discriminator_terms(self, batch: Batch, played: dict[str, Any]) -> dict[str, Any]:
         network, fixed = self.networks["discriminator"], batch["fixed"]
@@ -372,6 +371,9 @@ class Deformable(Aligner):
         channels = self.shape[-1]
         there, shapes = (unmarked(seen, channels) for seen in (fixed, moving))
         fixed, moving = fixed[..., :channels], moving[..., :channels]
+        names = (*self.similarities, "smoothness", "folding", "dice")
+        weights = {name: self.weight(f"generator/{name}") for name in names}
+        weights |= self.refinement_weights
 
         def value(velocity: Tensor) -> Tensor:
             flow = self.flow(velocity)
@@ -379,7 +381,7 @@ class Deformable(Aligner):
             if self.segmentor:
                 here = self.warped(shapes, flow, value=0.0)
                 terms["dice"] = lambda: losses.dice(there, here, background=True)
-            return sum(self.weight(f"generator/{name}") * term() for name, term in terms.items())
+            return sum(weights[name] * term() for name, term in terms.items())
 
         return descend(value, velocity, steps=self.refinement, learning_rate=self.refinement_rate).x
 

@@ -1,10 +1,12 @@
 """The network that finds labels in an image, so that registration without labels knows shapes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import layers, ops
 
+from ganatomy import losses
 from ganatomy.networks.blocks import of_rank
 from ganatomy.networks.unet import unet
 from registration.velocity_network import COARSE, coarse_grid, coarsened
@@ -39,6 +41,23 @@ def segmentor(shape: tuple[int, ...], labels: int, width: int) -> keras.Model:
     if any(side % COARSE for side in grid):
         made = made[whole]
     return keras.Model(image, made, name="segmentor")
+
+
+def missed(network: Any, images: Sequence[Tensor], labels: Sequence[Tensor]) -> dict[str, Any]:
+    """Terms of a segmentor that learns, by name: functions of no arguments that give [B].
+
+    Args:
+        network: the segmentor.
+        images: each [B, *size, C].
+        labels: of each, [B, *size, 1], whole numbers.
+    """
+    answers = [network(image, training=True) for image in images]
+
+    def term(form: Any) -> Tensor:
+        pairs = zip(answers, labels, strict=True)
+        return sum(losses.shape(logits, truth, form=form) for logits, truth in pairs) / len(answers)
+
+    return {"cross_entropy": lambda: term("cross_entropy"), "dice": lambda: term("dice")}
 
 
 def chances(network: Any, image: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import pytest
 from ganatomy.errors import WrongUse
 from ganatomy.gradients import gradient
 from registration.deformable import SIMILARITIES, Deformable
-from registration.fields import jacobian_determinant, warp
+from registration.fields import compose, jacobian_determinant, warp
 from registration.segmentor import chances, unmarked
 from registration.transforms import moved
 from registration.velocity_network import coarse_grid, enlarged, velocity_network
@@ -88,6 +88,27 @@ def test_a_tilt_turns_the_moving_scan_and_its_warped_image_is_interpolated_once(
     voxels = points / model.placing.spacing + middle
     expected = resample(batch["moving"], voxels.astype("float32"), border="constant", value=-1.0)
     np.testing.assert_allclose(played["moved"], expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_a_bending_is_as_large_as_said_and_comes_between_the_field_and_the_placing(rank):
+    model = made(rank, tilt=20.0, bending=2.0)
+    batch = batch_of(model)
+    batch["bent"] = np.ones_like(batch["bent"])
+    played = model.play(batch)
+    bend, spacing = played["place"]["bend"], model.placing.spacing
+    length = np.linalg.norm(np.asarray(bend) * spacing, axis=-1).mean(tuple(range(1, rank + 1)))
+    assert (length > 1.0).all()
+    assert (length <= 2.0).all()
+    assert np.asarray(jacobian_determinant(bend)).min() > 0
+    whole = compose(model.field(played["flow"]), bend)
+    place = {"matrix": played["place"]["matrix"]}
+    expected = model.placing.placed(batch["moving"], place, whole, value=-1.0)
+    np.testing.assert_allclose(played["moved"], expected, atol=1e-5)
+    # Without a field it is the bending alone.
+    expected = model.placing.placed(batch["moving"], place, bend, value=-1.0)
+    np.testing.assert_allclose(played["moving"], expected, atol=1e-5)
+    assert not {"bend", "bent"} & set(made(rank, tilt=20.0).noise)
 
 
 @pytest.mark.parametrize("rank", [2, 3])
@@ -269,6 +290,27 @@ def test_a_segmentor_learns_the_labels_and_brings_them_together_where_a_pair_has
     moved = model.align(image, other).moved
     missed = [np.abs(image - x).mean() for x in (other, moved)]
     assert missed[1] < 0.2 * missed[0]
+
+
+def test_a_descent_may_weigh_its_terms_by_itself():
+    weights = {"generator/ncc": 1.0, "generator/smoothness": 0.01}
+    shape = (24, 24, 1)
+    image = np.full((1, *shape), -1.0, "float32")
+    image[:, 8:16, 8:16] = 1.0
+    other = np.roll(image, 2, axis=1)
+
+    def miss(**settings):
+        model = Deformable(
+            shape, width=2, critic_width=2, refinement=30, term_weights=weights, **settings
+        )
+        return np.abs(image - model.align(image, other).moved).mean()
+
+    still = miss(refinement_weights={"ncc": 0.0})
+    assert miss() < 0.5 * still
+    # What holds the field still does so in the descent alone.
+    assert miss(refinement_weights={"smoothness": 1000.0}) > 0.8 * still
+    with pytest.raises(ValueError, match="refinement_weights are of folding, ncc, smoothness"):
+        made(2, refinement_weights={"dice": 1.0})
 
 
 def test_a_segmentor_looks_once_at_either_scan_of_a_pair(monkeypatch):
