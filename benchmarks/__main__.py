@@ -18,6 +18,7 @@ NAMES = (
     "warp",
     "registration_rigid",
     "hippocampus",
+    "motions",
     "input_pipeline",
     "scoring_peak",
     "startup",
