@@ -34,7 +34,7 @@ def measure(quick: bool) -> Result:
     registrar = Registrar.load(hippocampus.model(PRESET, table, work, quick))
     model: Any = registrar.artifact_.model
     files = [hippocampus.centred("images", name, work) for name in measured[: 4 if quick else None]]
-    scans = prepare(files, registrar.artifact_.preset.preprocessing).array
+    scans = prepare(files, registrar.preprocessing_).array
     flows = flows_of(model, scans)
     result = Result()
     for name, each in flows.items():
