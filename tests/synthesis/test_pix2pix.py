@@ -71,6 +71,21 @@ def test_features_are_matched_as_published():
     np.testing.assert_allclose(feature_matching(real, fake), [6.0])
 
 
+def test_another_network_is_looked_through_at_activations_of_its_own(tmp_path, monkeypatch):
+    path = tmp_path / "mine.weights.h5"
+    keras.applications.VGG19(include_top=False, weights=None).save_weights(path)
+    monkeypatch.setattr("ganatomy.networks.features.VGG19_WEIGHTS", path)
+    weights = {"generator/perceptual": 1.0}
+    model = Pix2Pix((16, 12, 1), features="vgg19", term_weights=weights, **SMALL)
+    scan = pairs((16, 12), count=2)["scan"]
+    seen = {name: a.shape[1:] for name, a in model.feature_network(scan).items()}
+    assert seen == {
+        "block1_conv2": (16, 12, 64),
+        "block2_conv2": (8, 6, 128),
+        "block3_conv4": (4, 3, 256),
+    }
+
+
 def test_dropout_is_drawn_with_the_batch_and_not_after_training():
     model = Pix2Pix((16, 12, 1), **SMALL)
     scan = keras.ops.convert_to_tensor(pairs((16, 12))["scan"])
