@@ -67,8 +67,9 @@ def test_the_terms_are_those_published():
 
 def test_features_are_matched_as_published():
     real, fake = ({"features": [[np.full((1, 2, 2, 1), v)] * 3]} for v in (1.0, 3.0))
-    # Three inner layers of difference 2, times 4 / (3 + 1).
-    np.testing.assert_allclose(feature_matching(real, fake), [6.0])
+    # Three inner layers of difference 2, times 4 / 3: a critic that halves its grid n_layers_D = 2
+    # times has n_layers_D + 1 of them.
+    np.testing.assert_allclose(feature_matching(real, fake), [8.0])
 
 
 def test_another_network_is_looked_through_at_activations_of_its_own(tmp_path, monkeypatch):
