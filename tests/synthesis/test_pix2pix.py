@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from ganatomy.errors import WrongUse
+from ganatomy.losses import IMAGE_LOSSES
 from ganatomy.training import train
 from synthesis.judging import feature_matching
 from synthesis.pix2pix import Pix2Pix
@@ -114,6 +115,20 @@ def test_a_second_generator_sees_what_the_first_made():
     np.testing.assert_allclose(draft_term, expected, rtol=1e-5)
     with pytest.raises(ValueError, match="the number of generators, 1 or more"):
         Pix2Pix((16, 12, 1), cascade=0, **SMALL)
+
+
+@pytest.mark.parametrize("name", [n for n, one in IMAGE_LOSSES.items() if not one.aligned])
+def test_losses_between_scan_and_target_say_where_their_channels_differ(name):
+    weights = {"generator/l1": 1.0, f"generator/{name}": 1.0}
+    settings = {"target_channels": 3, "term_weights": weights, **SMALL}
+    if IMAGE_LOSSES[name].channels == "any":
+        data = pairs((16, 12), count=2, channels=3)
+        terms = Pix2Pix((16, 12, 1), **settings).image_terms(data["target"], data)
+        assert np.asarray(terms[name]()).shape == np.asarray(terms["l1"]()).shape == (2,)
+        return
+    expected = f"generator/{name} compares a scan of 1 channels with a target of 3: set its weight"
+    with pytest.raises(WrongUse, match=expected):
+        Pix2Pix((16, 12, 1), **settings)
 
 
 def test_settings_that_contradict_each_other_are_refused():
