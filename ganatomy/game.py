@@ -120,6 +120,8 @@ class AdversarialModel(keras.Model):
     roles: ClassVar[dict[str, str]] = {"scan": "joined"}
     grids: ClassVar[dict[str, str]] = {}
     task: ClassVar[str]
+    # The highest number that it learns of roles of labels; 0 where they may hold any.
+    labels: int = 0
     default_weights: ClassVar[dict[str, Any]] = {}
     # Radford 2016, section 3; a model with other needs says so.
     default_optimizer: ClassVar[dict[str, float]] = {

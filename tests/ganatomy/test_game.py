@@ -170,8 +170,16 @@ def test_a_schedule_is_linear_between_its_points(step, expected):
 @pytest.mark.parametrize(
     "weight",
     [
-        *("abc", None, float("nan"), {}, [], [1.0, 2.0], [[0, 1.0], [5]], [[0, "x"]]),
-        *([[5, 1.0], [5, 2.0]], [[5, 1.0], [0, 2.0]]),
+        "abc",
+        None,
+        float("nan"),
+        {},
+        [],
+        [1.0, 2.0],
+        [[0, 1.0], [5]],
+        [[0, "x"]],
+        [[5, 1.0], [5, 2.0]],
+        [[5, 1.0], [0, 2.0]],
     ],
     ids=str,
 )
