@@ -31,7 +31,7 @@ class Cycle(Detector):
         translate: the name of the translation model, with this preset's preprocessing.
         chunk: scans are examined so many samples at a time; the model takes them one by one.
 
-    Reference: Zhu et al. 2017 for the cycle; Kazeminia et al. 2020, section 3.5, for its use.
+    Reference: Zhu et al. 2017 for the cycle; Yi, Walia, Babyn 2019, section 3.5, for its use.
     """
 
     def __init__(self, shape: tuple[int, ...], translate: str = "", chunk: int = 32, **game: Any):

@@ -215,6 +215,28 @@ def _whole(
     return whole, failures
 
 
+def check_labels(table: Table, samples: Mapping[str, Samples], most: int) -> None:
+    """Refuse labels that a model does not learn, which would have no part in its terms.
+
+    Args:
+        table: as `prepare_table` gives it.
+        samples: of the table.
+        most: the highest number that is learned; 0 where labels may be any.
+
+    Raises:
+        ScanError: the first file with another label.
+    """
+    for role, part in samples.items():
+        if not most or role not in table.labels:
+            continue
+        voxels = tuple(range(1, part.array.ndim))
+        odd = np.flatnonzero((part.array.min(voxels) < 0) | (part.array.max(voxels) > most))
+        if len(odd):
+            path = table.paths[role][part.owner[odd[0]]]
+            problem = f"holds {role.replace('_', ' ')} that the model does not learn"
+            raise ScanError(path, problem, f"0 to {most}, or another --set labels=N")
+
+
 def hash_of(array: np.ndarray) -> str:
     """sha256 of an array's bytes."""
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()

@@ -18,7 +18,7 @@ from keras import ops
 
 from ganatomy.errors import WrongUse
 from ganatomy.objectives import clip_weights
-from ganatomy.schedules import LinearRate, linear
+from ganatomy.schedules import LinearRate, as_schedule, linear
 
 Tensor = Any
 Terms = Mapping[str, Any]
@@ -104,18 +104,24 @@ class AdversarialModel(keras.Model):
 
     Args:
         term_weights: weight by `player/term`, over the class's `default_weights`: a number, or
-            `[[step, weight], ...]` between which it is linear. At 0 the term is not computed.
+            `[[step, weight], ...]` with rising steps, between which it is linear. At 0 the term is
+            not computed.
         optimizers: by player, settings over `default_optimizer`; `kind` is a Keras optimizer's
             name, Adam where it is not given; `learning_rate` a number, or `[[update, rate], ...]`
             between which it is linear.
         averages: by network, the decay of an exponential moving average of its weights; every
             verb then uses the averaged network.
+
+    Raises:
+        ValueError: a weight that is neither a number nor a schedule.
     """
 
     # By role its kind, see `ganatomy.roles`; a role may be prepared on the grid of another's scans.
     roles: ClassVar[dict[str, str]] = {"scan": "joined"}
     grids: ClassVar[dict[str, str]] = {}
     task: ClassVar[str]
+    # The highest number that it learns of roles of labels; 0 where they may hold any.
+    labels: int = 0
     default_weights: ClassVar[dict[str, Any]] = {}
     # Radford 2016, section 3; a model with other needs says so.
     default_optimizer: ClassVar[dict[str, float]] = {
@@ -136,7 +142,12 @@ class AdversarialModel(keras.Model):
         if keras.config.dtype_policy().name == "mixed_float16":
             raise ValueError("mixed_float16 needs loss scaling; use mixed_bfloat16 or float32")
         self._asked = set(term_weights or {})
-        self._term_weights = {**self.default_weights, **(term_weights or {})}
+        self._term_weights: dict[str, Any] = {}
+        for term, weight in {**self.default_weights, **(term_weights or {})}.items():
+            try:
+                self._term_weights[term] = as_schedule(weight)
+            except ValueError as error:
+                raise ValueError(f"the weight of {term}: {error}") from error
         # The terms met so far, by player and stage: they are known once a stage is traced.
         self._met: dict[str, dict[str, set[str]]] = {}
         self._optimizer_settings = dict(optimizers or {})

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 Tensor = Any
@@ -26,6 +27,26 @@ def linear(points: Points, step: Tensor) -> Tensor:
         part: Tensor = ops.clip((now - begin) / max(end - begin, 1), 0.0, 1.0)
         value = ops.where(now >= begin, first + part * (last - first), value)
     return value
+
+
+def as_schedule(value: Any) -> float | list[list[float]]:
+    """A setting that may change in training: a number, or the points of `linear`.
+
+    Raises:
+        ValueError: neither a number nor points in the order of their steps.
+    """
+    changes = isinstance(value, (list, tuple))
+    points: Any
+    try:
+        points = np.array(value if changes else [[0, value]], float)
+    except (TypeError, ValueError):
+        points = np.empty(0)
+    fits = points.ndim == 2 and points.shape[1] == 2 and np.isfinite(points).all()
+    if not fits or (np.diff(points[:, 0]) <= 0).any():
+        raise ValueError(
+            f"expected a number, or [[step, number], ...] with rising steps, not {value!r}"
+        )
+    return points.tolist() if changes else float(points[0, 1])
 
 
 @keras.saving.register_keras_serializable(package="ganatomy")

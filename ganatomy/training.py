@@ -21,7 +21,7 @@ import tensorflow as tf
 from ganatomy import registry
 from ganatomy.artifacts import Artifact, ArtifactError, build_model, write_whole
 from ganatomy.batches import Augment, batches
-from ganatomy.cache import Samples, content_hash, prepare_table
+from ganatomy.cache import Samples, check_labels, content_hash, prepare_table
 from ganatomy.callbacks import AsTheyCome, Checkpoint, History, Means, Progress, StopAtNaN
 from ganatomy.errors import WrongUse
 from ganatomy.game import AdversarialModel
@@ -177,6 +177,7 @@ def fit(
         ArtifactError: `out` holds something else, or nothing to resume.
         PresetError: a setting does not fit.
         TableError: too few scans, or none that can be read.
+        ScanError: labels that the model does not learn.
     """
     where = make_strategy(strategy) if isinstance(strategy, str) else strategy
     face_of = registry.face(preset.task)
@@ -221,9 +222,11 @@ def fit(
     by_role = {role: Preprocessing(**preset.preprocessing_of(role)) for role in preset.by_role}
 
     def prepared(table: Table) -> tuple[Table, dict[str, Samples]]:
-        return prepare_table(
+        table, found = prepare_table(
             table, preprocessing, by_role=by_role, grids=model.grids, progress=_preparing
         )
+        check_labels(table, found, model.labels)
+        return table, found
 
     training, samples = prepared(training)
     role = next(iter(samples))

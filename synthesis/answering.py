@@ -34,7 +34,7 @@ def answer(translator: Translator, scan: Scan) -> dict[str, Any]:
 def _file(translator: Translator, made: Scan, scan: Scan) -> tuple[str, bytes]:
     stream = io.BytesIO()
     if made.affine is None and made.rank == 2:
-        picture(made).save(stream, "PNG")
+        picture(made, translator.values_.high).save(stream, "PNG")
         return "picture", stream.getvalue()
     if scan.kind == "dicom" and len(scan.header) == 1 and 1 in (*made.shape[2:], made.rank - 1):
         settings = {"model": translator.preset.name, "version": version("ganatomy")}

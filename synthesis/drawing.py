@@ -111,8 +111,8 @@ def draw_to(
     for number, (mask, image) in enumerate(pairs, 1):
         suffix = ".png" if mask.affine is None else ".nii.gz"
         file = f"{number:04d}{suffix}"
-        _write(image, folder / "images" / file, whole=False)
-        _write(mask, folder / "masks" / file, whole=True)
+        _write(image, folder / "images" / file, translator.values_.high)
+        _write(mask, folder / "masks" / file)
         lines.append(f"images/{file},masks/{file}")
         if progress is not None:
             progress(number, count)
@@ -173,18 +173,18 @@ def _scan(pixels: np.ndarray, affine: np.ndarray | None, number: int, units: Any
     return Scan(pixels, affine, units, kind, f"pair {number}")
 
 
-def _write(made: Scan, path: Path, *, whole: bool) -> None:
-    """One file of a pair; `whole` numbers stay what they are."""
+def _write(made: Scan, path: Path, high: float | None = None) -> None:
+    """One file of a pair: an image (`high` as in `picture`), or a mask, whose numbers stay."""
     from synthesis.writing import nifti, picture
 
     kind: Any = None
-    if whole:
-        low, high = int(made.pixels.min()), int(made.pixels.max())
-        kind = np.promote_types(np.min_scalar_type(low), np.min_scalar_type(high))
+    if high is None:
+        least, most = int(made.pixels.min()), int(made.pixels.max())
+        kind = np.promote_types(np.min_scalar_type(least), np.min_scalar_type(most))
     if made.affine is not None:
         nifti(made, kind).to_filename(path)
-    elif not whole:
-        picture(made).save(path)
+    elif high is not None:
+        picture(made, high).save(path)
     elif kind in (np.uint8, np.uint16):
         from PIL import Image
 

@@ -26,8 +26,8 @@ def fooled(adversary: Objective, fake: Judged) -> Tensor:
 def feature_matching(real: Judged, fake: Judged) -> Tensor:
     """The mean absolute difference of a critic's activations, [B].
 
-    The mean over scales of 4 / L times the sum over the critic's L - 1 inner layers, each a mean
-    over its activations; those of the real image are constants. Its published weight is 10.
+    The mean over scales of 4 / L times the sum over the critic's L inner layers, each a mean over
+    its activations; those of the real image are constants. Its published weight is 10.
 
     Reference: Wang et al. 2018 (pix2pixHD), equation 4; the factor is their code's.
     """
@@ -37,5 +37,5 @@ def feature_matching(real: Judged, fake: Judged) -> Tensor:
             per_sample(ops.abs(ops.subtract(ops.stop_gradient(t), m)))
             for t, m in zip(true, made, strict=True)
         ]
-        scales.append(4.0 / (len(gaps) + 1) * sum(gaps))
+        scales.append(4.0 / len(gaps) * sum(gaps))
     return sum(scales) / len(scales)

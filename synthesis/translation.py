@@ -37,7 +37,8 @@ class Translation(AdversarialModel):
         **game: `term_weights`, `optimizers`, `averages` of `AdversarialModel`.
 
     Raises:
-        WrongUse: a loss that needs an aligned pair, where the target is independent.
+        WrongUse: a loss that needs an aligned pair, where the target is independent, or one that
+            needs equal channels, where scan and target have others.
     """
 
     task: ClassVar[str] = "translate"
@@ -62,6 +63,20 @@ class Translation(AdversarialModel):
             raise WrongUse(
                 f"generator/{refused[0]} compares with an aligned target, and {type(self).__name__}"
                 " takes any target with any scan: leave it out, or train a model of pairs"
+            )
+        own, made = self.shape[-1], self.target_shape[-1]
+        # A default that does not fit is left out by the model whose default it is.
+        alike = [
+            name
+            for name in asked
+            if IMAGE_LOSSES[name].against == "scan"
+            and IMAGE_LOSSES[name].channels == "same"
+            and f"generator/{name}" in self._asked
+        ]
+        if alike and own != made:
+            raise WrongUse(
+                f"generator/{alike[0]} compares a scan of {own} channels with a target of {made}: "
+                "set its weight to 0"
             )
         self.feature_network: keras.Model | None = None
         if any(IMAGE_LOSSES[name].features for name in asked):

@@ -56,8 +56,9 @@ class UNIT(Translation):
 
     Reference: Liu, Breuel, Kautz 2017, section 3, whose cycle terms hold the code of a kind's own
     image once more, here not; the published code of 2018 for terms, weights, reductions, scales
-    and rates. Its critics end in a convolution of kernel 1 and its decoders normalise over layers;
-    here both are those of the other translation models.
+    and rates. Its critics end in a convolution of kernel 1, its decoders normalise over layers and
+    its encoders and decoders begin with Kaiming's weights; here all are those of the other
+    translation models. Its weight decay of 1e-4 and its term of VGG's activations are left out.
     """
 
     roles: ClassVar[dict[str, str]] = {"scan": "joined", "target": "independent"}

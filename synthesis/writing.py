@@ -82,22 +82,24 @@ def _translated(
 ) -> list[Any]:
     """The row of one scan, between its name and its input; its files come first."""
     began = time.perf_counter()
+    values = translator.values_
     try:
         scan = translator.read(path)
         made, unseen = translator.translated(scan)
         settings = {"model": translator.preset.name, "version": version("ganatomy")}
-        written = write_translation(made, scan, stem, settings)
+        written = write_translation(made, scan, stem, settings, values.high)
     except (ScanError, OSError) as error:
         return [*[""] * (len(COLUMNS) - 3), " ".join(str(error).split())]
     if len(shown) < MOST:
         shown.append(shown_of(name, scan, made))
-    values = translator.values_
     seconds = round(time.perf_counter() - began, 3)
     file = written.relative_to(stem.parents[1]).as_posix()
     return [file, made.kind, made.units, values.low, values.high, round(unseen, 4), seconds, ""]
 
 
-def write_translation(made: Scan, scan: Scan, stem: Path, settings: dict[str, Any]) -> Path:
+def write_translation(
+    made: Scan, scan: Scan, stem: Path, settings: dict[str, Any], high: float
+) -> Path:
     """Write one translation as the kind of file that its scan is.
 
     Args:
@@ -105,6 +107,7 @@ def write_translation(made: Scan, scan: Scan, stem: Path, settings: dict[str, An
         scan: what it was made of.
         stem: the path without suffix; its folder exists.
         settings: see `ganatomy.scans.write_map`.
+        high: see `picture`.
 
     Returns:
         The file, or the folder of a series.
@@ -121,7 +124,7 @@ def write_translation(made: Scan, scan: Scan, stem: Path, settings: dict[str, An
         return path
     if made.rank == 2:
         path = _named(stem, ".png")
-        picture(made).save(path)
+        picture(made, high).save(path)
         return path
     raise ScanError(scan.path, "is a volume without a place", "NIfTI or DICOM with positions")
 
@@ -162,8 +165,13 @@ def nifti(made: Scan, kind: Any = None) -> Any:
     return image
 
 
-def picture(made: Scan) -> Any:
-    """A translation as a Pillow image: 16 bits of grey where its range needs them.
+def picture(made: Scan, high: float) -> Any:
+    """A translation as a Pillow image: 16 bits of grey where the targets' range needs them.
+
+    Args:
+        made: the translation.
+        high: the highest value that the targets had, whatever this one reaches, so that all of a
+            model's pictures are of one kind; up to 1 they are shares of white.
 
     Raises:
         ScanError: other channels than a picture has, or colours of 16 bits.
@@ -172,13 +180,11 @@ def picture(made: Scan) -> Any:
 
     if made.channels not in (1, 3):
         raise ScanError(made.path, f"has {made.channels} channels", "1 or 3 in a picture")
-    high = float(made.pixels.max())
     if high > 255 and made.channels == 3:
         raise ScanError(made.path, "is 16-bit colour", "colours up to 255 in a picture")
     deep = high > 255
-    pixels = np.clip(np.rint(made.pixels), 0, 65535 if deep else 255)
-    if high <= 1:  # shares of white
-        pixels = np.clip(np.rint(made.pixels * 255), 0, 255)
+    pixels = made.pixels * 255 if high <= 1 else made.pixels
+    pixels = np.clip(np.rint(pixels), 0, 65535 if deep else 255)
     pixels = pixels.astype(np.uint16 if deep else np.uint8)
     return Image.fromarray(pixels[..., 0] if made.channels == 1 else pixels)
 

@@ -55,7 +55,8 @@ def edge(x: Tensor, y: Tensor, *, within: Tensor | None = None) -> Tensor:
         within: [B, *grid] or [B, *grid, 1], further weights.
 
     Returns:
-        [B]: 0 the same at all edges; in the intensities' unit. About 0 where y is flat.
+        [B]: 0 the same at all edges; in the intensities' unit. Where y has no edge at all every
+        place weighs the same, which is `l1`.
 
     Raises:
         ValueError: shapes that do not fit.

@@ -65,6 +65,8 @@ def classification(logits: Tensor, labels: Tensor) -> Tensor:
 
     Raises:
         ValueError: logits that are not of whole images.
+
+    Reference: Odena, Olah, Shlens 2017, equation 3, of what was made.
     """
     logits = ops.convert_to_tensor(logits)
     if len(logits.shape) != 2:

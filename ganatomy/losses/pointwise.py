@@ -23,6 +23,8 @@ def l1(x: Tensor, y: Tensor, *, within: Tensor | None = None) -> Tensor:
 
     Raises:
         ValueError: shapes that do not fit.
+
+    Reference: Isola et al. 2017, equation 3.
     """
     x, y = as_pair(x, y)
     return averaged(ops.abs(x - y), within)
@@ -41,6 +43,8 @@ def l2(x: Tensor, y: Tensor, *, within: Tensor | None = None) -> Tensor:
 
     Raises:
         ValueError: shapes that do not fit.
+
+    Reference: Pathak et al. 2016, equation 1, there within the hole.
     """
     x, y = as_pair(x, y)
     return averaged(ops.square(x - y), within)

@@ -39,7 +39,8 @@ def block_generator(
             the chain's channels).
         norm: "bare" as published: over the grid of a sample, without gain and offset; or another of
             `ganatomy.networks.blocks.NORMS`.
-        up: "transposed" as published, "resize", or None for the first in 2D, the second in 3D.
+        up: "transposed" (of kernel 4, where the published one has 3), "resize", or None for the
+            first in 2D, the second in 3D.
 
     Returns:
         images [B, *shape] -> [B, *grid, channels], float32.

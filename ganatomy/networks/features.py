@@ -21,22 +21,28 @@ from ganatomy.errors import WrongUse
 MEDNIST = ("AbdomenCT", "BreastMRI", "CXR", "ChestCT", "Hand", "HeadCT")
 WEIGHTS = Path(__file__).with_name("features-mednist.weights.h5")
 VGG19_WEIGHTS = Path("~/.keras/models/vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5")
+# What is looked at where nobody says which: the last activation before each of three halvings.
+TAPS = {
+    "mednist": ("block1", "block2", "block3"),
+    "vgg19": ("block1_conv2", "block2_conv2", "block3_conv4"),
+}
 # Means of ImageNet's blue, green and red, which Keras' VGG-19 subtracts.
 _IMAGENET = (103.939, 116.779, 123.68)
 
 
 def feature_network(
     name: str = "mednist",
-    taps: Sequence[str] = ("block1", "block2", "block3"),
+    taps: Sequence[str] | None = None,
     weights: str | Path | None = None,
 ) -> keras.Model:
     """A frozen network and the activations that are looked at.
 
     Args:
         name: "mednist", shipped; or "vgg19" with the user's ImageNet weights, never downloaded.
-        taps: names of its activations. "mednist": "block1" to "block4" (16, 32, 64 and 128
-            channels, each block at half the grid of the one before) and "pooled", the means of
-            block 4 over the grid [B, 128], for FID. "vgg19": names of its layers, "block1_conv2".
+        taps: names of its activations; those of `TAPS` where None. "mednist": "block1" to "block4"
+            (16, 32, 64 and 128 channels, each block at half the grid of the one before) and
+            "pooled", the means of block 4 over the grid [B, 128], for FID. "vgg19": names of its
+            layers, "block1_conv2".
         weights: a file instead of the shipped one, or instead of Keras' own place for VGG-19's.
 
     Returns:
@@ -48,7 +54,7 @@ def feature_network(
 
     Reference: Simonyan and Zisserman 2015 for the form; Johnson et al. 2016 for the use.
     """
-    if name not in ("mednist", "vgg19"):
+    if name not in TAPS:
         raise WrongUse(f"no feature network {name!r}: there are mednist and vgg19")
     path = Path(weights or (WEIGHTS if name == "mednist" else VGG19_WEIGHTS)).expanduser()
     if not path.is_file():
@@ -60,6 +66,7 @@ def feature_network(
     else:
         image = keras.Input((None, None, 1), name="image")
         whole = _vgg19(image, path)
+    taps = TAPS[name] if taps is None else taps
     there = {layer.name: layer.output for layer in whole.layers}
     missing = [tap for tap in taps if tap not in there]
     if missing or not taps:

@@ -167,6 +167,35 @@ def test_a_schedule_is_linear_between_its_points(step, expected):
     assert float(model.weight("fit/square")) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    "weight",
+    [
+        "abc",
+        None,
+        float("nan"),
+        {},
+        [],
+        [1.0, 2.0],
+        [[0, 1.0], [5]],
+        [[0, "x"]],
+        [[5, 1.0], [5, 2.0]],
+        [[5, 1.0], [0, 2.0]],
+    ],
+    ids=str,
+)
+def test_a_weight_that_is_no_number_and_no_schedule_is_refused(weight):
+    with pytest.raises(ValueError, match=r"the weight of fit/square: expected a number, or \[\[st"):
+        Toy(term_weights={"fit/square": weight})
+
+
+def test_a_weight_may_be_written_as_yaml_reads_it():
+    # 1e-3 without a point is a text in YAML.
+    weights = {"fit/square": "1e-3", "fit/other": [[0, "1e-3"], [5, 1]]}
+    model = Toy(term_weights=weights)
+    assert model.weight("fit/square") == 1e-3
+    assert float(model.weight("fit/other")) == pytest.approx(1e-3)
+
+
 def test_a_schedule_acts_in_a_compiled_fit():
     # Weight 0 until step 3: nothing moves; then it does, without a new compilation.
     model = Toy(term_weights={"fit/square": [[3, 0.0], [4, 1.0]]})

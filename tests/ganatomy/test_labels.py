@@ -9,9 +9,11 @@ import tensorflow as tf
 
 from ganatomy import roles as kinds
 from ganatomy.batches import Augment, batches
-from ganatomy.cache import prepare_table
-from ganatomy.scans import Preprocessing
+from ganatomy.cache import check_labels, prepare_table
+from ganatomy.registry import preset
+from ganatomy.scans import Preprocessing, ScanError
 from ganatomy.tables import TableError, read_table, split
+from ganatomy.training import fit
 
 ROLES = {
     "fixed": "joined",
@@ -130,6 +132,18 @@ def test_labels_are_prepared_on_their_scans_grid_and_keep_their_numbers(folder):
             assert set(one[1:-1, 1:].ravel()) == {n + 1}
             assert not one[:, 0].any()
     assert table.names == [f"{n}" for n in range(6)]
+
+
+def test_labels_that_a_model_does_not_learn_are_refused_before_it_trains(folder, tmp_path):
+    table = read_table(globs(folder, **ALL), ROLES)
+    settings = ["labels=5", "size=[16,16,16]", "levels=1", "width=2", "segmentor=2", "holdout=0"]
+    model = preset("hippocampus-deformable-labels").set(settings)
+    expected = r"labels/5.nii: holds fixed labels that the model does not learn; expected 0 to 5,"
+    with pytest.raises(ScanError, match=expected):
+        fit(model, table, tmp_path / "out")
+    rows, samples = prepare_table(table, PLAIN)
+    for most in (0, 6):  # any, or as many as there are
+        check_labels(rows, samples, most)
 
 
 def test_a_scan_goes_with_labels_that_cannot_be_used(folder):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from ganatomy.errors import WrongUse
+from ganatomy.losses import IMAGE_LOSSES
 from ganatomy.training import train
 from synthesis.judging import feature_matching
 from synthesis.pix2pix import Pix2Pix
@@ -67,8 +68,24 @@ def test_the_terms_are_those_published():
 
 def test_features_are_matched_as_published():
     real, fake = ({"features": [[np.full((1, 2, 2, 1), v)] * 3]} for v in (1.0, 3.0))
-    # Three inner layers of difference 2, times 4 / (3 + 1).
-    np.testing.assert_allclose(feature_matching(real, fake), [6.0])
+    # Three inner layers of difference 2, times 4 / 3: a critic that halves its grid n_layers_D = 2
+    # times has n_layers_D + 1 of them.
+    np.testing.assert_allclose(feature_matching(real, fake), [8.0])
+
+
+def test_another_network_is_looked_through_at_activations_of_its_own(tmp_path, monkeypatch):
+    path = tmp_path / "mine.weights.h5"
+    keras.applications.VGG19(include_top=False, weights=None).save_weights(path)
+    monkeypatch.setattr("ganatomy.networks.features.VGG19_WEIGHTS", path)
+    weights = {"generator/perceptual": 1.0}
+    model = Pix2Pix((16, 12, 1), features="vgg19", term_weights=weights, **SMALL)
+    scan = pairs((16, 12), count=2)["scan"]
+    seen = {name: a.shape[1:] for name, a in model.feature_network(scan).items()}
+    assert seen == {
+        "block1_conv2": (16, 12, 64),
+        "block2_conv2": (8, 6, 128),
+        "block3_conv4": (4, 3, 256),
+    }
 
 
 def test_dropout_is_drawn_with_the_batch_and_not_after_training():
@@ -98,6 +115,20 @@ def test_a_second_generator_sees_what_the_first_made():
     np.testing.assert_allclose(draft_term, expected, rtol=1e-5)
     with pytest.raises(ValueError, match="the number of generators, 1 or more"):
         Pix2Pix((16, 12, 1), cascade=0, **SMALL)
+
+
+@pytest.mark.parametrize("name", [n for n, one in IMAGE_LOSSES.items() if not one.aligned])
+def test_losses_between_scan_and_target_say_where_their_channels_differ(name):
+    weights = {"generator/l1": 1.0, f"generator/{name}": 1.0}
+    settings = {"target_channels": 3, "term_weights": weights, **SMALL}
+    if IMAGE_LOSSES[name].channels == "any":
+        data = pairs((16, 12), count=2, channels=3)
+        terms = Pix2Pix((16, 12, 1), **settings).image_terms(data["target"], data)
+        assert np.asarray(terms[name]()).shape == np.asarray(terms["l1"]()).shape == (2,)
+        return
+    expected = f"generator/{name} compares a scan of 1 channels with a target of 3: set its weight"
+    with pytest.raises(WrongUse, match=expected):
+        Pix2Pix((16, 12, 1), **settings)
 
 
 def test_settings_that_contradict_each_other_are_refused():

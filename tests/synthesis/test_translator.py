@@ -24,6 +24,7 @@ from ganatomy.serving import signature
 from ganatomy.tables import read_table
 from synthesis import Translator
 from synthesis.values import Values
+from synthesis.writing import write_translation
 from tests.synthesis.translators import CT, Negative, artifact, preset
 
 DATA = Path(__file__).parents[1] / "data"
@@ -208,6 +209,18 @@ def test_translate_writes_what_came_in_and_goes_on(model, scans, tmp_path):
     refused = run(model, scans, "--out", out)
     assert refused.exit_code == 2
     assert "another model's results" in refused.output
+
+
+@pytest.mark.parametrize(
+    ("high", "peak", "kind", "written"),
+    [(900, 200, "I;16", 200), (900, 0.7, "I;16", 1), (255, 0.7, "L", 1), (1, 0.7, "L", 178)],
+)
+def test_what_the_targets_reach_decides_how_deep_a_picture_is(tmp_path, high, peak, kind, written):
+    made = Scan(np.linspace(0, peak, 12, dtype=np.float32).reshape(4, 3, 1))
+    path = write_translation(made, made, tmp_path / "a", {}, high)
+    with Image.open(path) as image:
+        assert image.mode == kind
+        assert np.asarray(image).max() == written
 
 
 def test_served_bytes_in_bytes_out(model):

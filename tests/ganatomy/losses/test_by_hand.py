@@ -12,6 +12,7 @@ from ganatomy.losses import (
     edge,
     gradient_consistency,
     kl_divergence,
+    l1,
     regulation,
     saliency,
     shape,
@@ -42,6 +43,7 @@ def test_differences_and_edges(of):
     np.testing.assert_allclose(edge(x, y), [np.average(differences, weights=weights)])
     only = of(np.array([[0.0, 0, 1], [0, 0, 0]])[None, ..., None])
     np.testing.assert_allclose(edge(x, y, within=only), [2])
+    np.testing.assert_allclose(edge(x, np.full_like(y, 7)), l1(x, np.full_like(y, 7)))
 
 
 def test_means_of_rows_and_columns():
