@@ -11,20 +11,21 @@ from ganatomy.scans.resample import antialias
 from ganatomy.scans.scan import Scan
 
 
-def on_grid(scan: Scan, other: Scan) -> Scan:
+def on_grid(scan: Scan, other: Scan, matrix: np.ndarray | None = None) -> Scan:
     """The scan on another's grid, by where the headers say that both lie.
 
     Linear between voxels, smoothed where the grid is coarser; what lies outside the scan has its
-    lowest value. Pictures, which lie nowhere, have to be of one size.
+    lowest value. Pictures, which lie nowhere, have to be of one size unless a matrix is given.
 
     Args:
         scan: to be resampled.
         other: whose grid.
+        matrix: homogeneous, from the other's voxels to the scan's, in place of the headers'.
 
     Raises:
         ScanError: no affine, pictures of two sizes, or scans that nowhere overlap.
     """
-    matrix = _voxel_to_voxel(scan, other)
+    matrix = _voxel_to_voxel(scan, other) if matrix is None else matrix
     if matrix is None:
         return scan
     steps = np.linalg.norm(matrix[:-1, :-1], axis=1)  # voxels of the scan a voxel of the grid

@@ -139,6 +139,32 @@ def test_a_picture_is_registered_in_its_pixels():
     assert found.moved.affine is None
 
 
+def spot(shape: tuple[int, int], spacing: tuple[float, float], centre: np.ndarray) -> np.ndarray:
+    """A smooth spot, [row, column, 1], centred at mm from the first pixel."""
+    away = np.moveaxis(np.indices(shape), 0, -1) * spacing - centre
+    return 100 * np.exp(-((away / (6.0, 7.0)) ** 2).sum(-1))[..., None]
+
+
+@pytest.mark.parametrize("spacings", [None, ((1.0, 1.0), (0.8, 1.25))])
+@pytest.mark.parametrize("shape", [(60, 70), (66, 70)])
+def test_pictures_of_any_sizes_and_spacings_are_laid_on_the_fixed_one(shape, spacings):
+    own = artifact(2, size=(30, 35))
+    own.model.grids = {"moving": "fixed"}
+    centres = np.array([30.0, 33.0]), np.array([33.0, 29.0])
+    scans = []
+    for number, sides in enumerate(((60, 70), shape)):
+        steps = (1.0, 1.0) if spacings is None else spacings[number]
+        place = None if spacings is None else np.diag([*steps, 3.0, 1.0])
+        scans.append(Scan(spot(sides, steps, centres[number]), place, path=f"p{number}"))
+    registrar = Registrar(own)
+    found = registrar.align(*scans)
+    np.testing.assert_allclose(found.transform.map(centres[0]), centres[1], atol=0.6)
+    fixed, laid = (sample[0, ..., 0] for sample in registrar.sampled(*scans)[:2])
+    # What the network sees of both has the same mm: 2 a voxel.
+    apart = [np.array(np.unravel_index(one.argmax(), one.shape)) for one in (fixed, laid)]
+    np.testing.assert_allclose(2 * (apart[1] - apart[0]), centres[1] - centres[0], atol=2.0)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
