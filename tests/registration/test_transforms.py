@@ -274,6 +274,27 @@ def test_half_precision_costs_no_place():
     np.testing.assert_allclose(moved_ramp[0, :299], image[0, :299] + 0.25, atol=1e-4)
 
 
+@pytest.mark.parametrize("rank", [2, 3])
+def test_voxels_of_a_microscope_are_voxels(rank):
+    """However short the axes of a grid are, it is singular only where they are not independent."""
+    shape, grid = (9, 8, 7)[:rank], np.diag([*(2.5e-4, 3e-4, 9e-3)[:rank], 1.0])
+    pixels = np.random.default_rng(0).uniform(size=(*shape, 1)).astype("float32")
+    shift = np.eye(rank + 1)
+    shift[0, -1] = 2.5e-4
+    seen = moved(pixels, grid, Affine(shift), shape, grid)
+    np.testing.assert_allclose(seen[:-1], pixels[1:], atol=1e-4)
+    points = sampling_points(shape, grid, grid, shift[None].astype("float32"))
+    np.testing.assert_allclose(
+        points[0], points_of(np.eye(rank + 1), shape) + np.eye(rank)[0], atol=1e-4
+    )
+    flat = grid.copy()
+    flat[:rank, 1] = 2 * flat[:rank, 0]
+    with pytest.raises(ValueError, match="singular"):
+        Affine(flat)
+    with pytest.raises(ValueError, match="singular"):
+        sampling_points(shape, grid, flat)
+
+
 def test_mm_and_voxels():
     field = smooth_field(FIXED_SHAPE)[None]
     columns = fixed_grid()[:3, :3]

@@ -245,6 +245,23 @@ def test_slices_that_itk_has_no_place_for_keep_their_own_coordinates(tmp_path):
     np.testing.assert_array_equal(read_transform(tmp_path / "transform.tfm").matrix, matrix)
 
 
+@pytest.mark.parametrize("side", [2.5e-4, 9e-3])
+def test_what_a_microscope_saw_is_written(tmp_path, side):
+    place = np.diag([side, side, side, 1.0])
+    for shape in ((20, 24), (12, 10, 8)):
+        pixels = np.random.default_rng(0).uniform(size=(*shape, 1))
+        scan = Scan(pixels, place, path="scan", kind="nifti")
+        shift = np.eye(len(shape) + 1)
+        shift[0, -1] = 2 * side
+        out = tmp_path / f"{len(shape)}"
+        found = Registration(scan, scan, Affine(shift), 0.0)
+        found.save(out)
+        np.testing.assert_allclose(found.moved.pixels[:-2], scan.pixels[2:], atol=1e-4)
+        back = read_scan(out / "moved.nii.gz")
+        np.testing.assert_allclose(back.affine, place, rtol=1e-6)
+        np.testing.assert_array_equal(back.pixels, found.moved.pixels)
+
+
 def test_two_slices_of_dicom_have_no_registration_object(tmp_path):
     fixed, moving = (read_scan(DATA / "brain-mr" / name) for name in ("00.dcm", "01.dcm"))
     assert fixed.rank == 2
