@@ -70,8 +70,7 @@ def labels_on(scan: Scan, other: Scan, prepared: Prepared) -> np.ndarray:
     Raises:
         ScanError: something other than whole numbers, or a scan that they cannot be of.
     """
-    if scan.channels != 1 or not np.array_equal(scan.pixels, np.rint(scan.pixels)):
-        raise ScanError(scan.path, "does not hold labels", "whole numbers in one channel")
+    check_labels(scan)
     matrix = _voxel_to_voxel(scan, other)
     size = prepared.samples.shape[1:-1]
     found = []
@@ -80,6 +79,25 @@ def labels_on(scan: Scan, other: Scan, prepared: Prepared) -> np.ndarray:
         points = _points(whole, size)
         found.append(map_coordinates(scan.pixels[..., 0], points, order=0, cval=0.0))
     return np.stack(found)[..., None].astype(np.float32)
+
+
+def check_labels(scan: Scan) -> None:
+    """Refuse what cannot be labels, such as probabilities.
+
+    Raises:
+        ScanError: something other than whole numbers in one channel.
+    """
+    if scan.channels != 1 or not np.array_equal(scan.pixels, np.rint(scan.pixels)):
+        raise ScanError(scan.path, "does not hold labels", "whole numbers in one channel")
+
+
+def same_grid(scan: Scan, other: Scan) -> bool:
+    """Whether two scans have one grid: size, and place where both headers give one."""
+    if scan.shape != other.shape:
+        return False
+    if scan.affine is None or other.affine is None:
+        return True
+    return np.allclose(scan.affine, other.affine, atol=1e-3)
 
 
 def _voxel_to_voxel(scan: Scan, other: Scan) -> np.ndarray | None:
@@ -93,7 +111,7 @@ def _voxel_to_voxel(scan: Scan, other: Scan) -> np.ndarray | None:
             problem = f"has {_sides(scan)} pixels, {other.path} {_sides(other)}"
             raise ScanError(scan.path, problem, "one size, or volumes with positions in mm")
         return None
-    if scan.shape == other.shape and np.allclose(scan.affine, other.affine, atol=1e-3):
+    if same_grid(scan, other):
         return None
     return np.linalg.inv(scan.affine) @ other.affine
 

@@ -101,6 +101,15 @@ def test_labels_stay_whole_numbers(pair):
         found.warp(labels[1:])
 
 
+def test_probabilities_are_not_rounded_to_labels(pair):
+    fixed, moving = pair
+    likely = Scan(moving.pixels / 100, moving.affine, path="likely.nii", kind="nifti")
+    with pytest.raises(ScanError, match=r"likely\.nii: does not hold labels; expected whole"):
+        Registrar(artifact()).register(fixed, moving, labels=likely)
+    found = Registration(fixed, moving, Affine.identity(), 0.0)
+    assert 0 < found.warp(likely, order=1).max() <= 1
+
+
 def test_large_grids_are_done_in_slabs(pair, monkeypatch):
     fixed, moving = pair
     field = smooth_field(fixed.shape, size=2.0)
