@@ -6,8 +6,9 @@ import pytest
 import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter
 
+from ganatomy.gradients import gradient
 from registration import Affine, Displacement, Velocity, moved
-from registration.fields import integrate, jacobian_determinant, to_mm, to_voxels, warp
+from registration.fields import compose, integrate, jacobian_determinant, to_mm, to_voxels, warp
 from registration.matrices import affine_matrix, rigid_matrix, sampling_points
 from registration.warp import resample
 from tests.registration.placing import (
@@ -19,6 +20,7 @@ from tests.registration.placing import (
     moving_grid,
     points_of,
     rigid_map,
+    sent,
     smooth_field,
 )
 
@@ -265,6 +267,42 @@ def test_parameters_are_learned_through_the_resampling():
     for _ in range(50):
         step()
     np.testing.assert_allclose(parameters.numpy()[0], [0.1, 0.6, -0.5], atol=0.05)
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_composed_fields_do_the_first_one_first(rank):
+    shape, grid = (15, 13, 12)[:rank], np.eye(rank + 1)
+    first, second = (smooth_field(shape, seed, 2.0) for seed in (1, 2))
+    points = points_of(grid, shape)
+    there = points + np.asarray(compose(first[None], second[None])[0])
+    one = sent(points, grid, first, grid)
+    inner = ((one >= 0) & (one <= np.array(shape) - 1)).all(-1)  # beyond, each has its own rule
+    assert inner.mean() > 0.3
+    np.testing.assert_allclose(there[inner], sent(one, grid, second, grid)[inner], atol=1e-4)
+    chain = Displacement(first, grid).then(Displacement(second, grid))
+    np.testing.assert_allclose(there[inner], chain.map(points)[inner], atol=1e-4)
+    reversed_order = points + np.asarray(compose(second[None], first[None])[0])
+    assert np.abs(reversed_order - there)[inner].max() > 0.5
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+@pytest.mark.parametrize("name", ["warp", "integrate"])
+def test_gradients_to_fields_are_finite_differences(name, rank):
+    draw, shape = np.random.default_rng(0), (6, 5, 4)[:rank]
+    field = draw.uniform(-1.5, 1.5, (2, *shape, rank))
+    image, weights = draw.normal(size=(2, *shape, 2)), draw.normal(size=(2, *shape, rank))
+    made = {
+        "warp": lambda field: warp(image, field, border="edge") * weights[..., :2],
+        "integrate": lambda field: integrate(field, steps=4) * weights,
+    }[name]
+    found = np.asarray(gradient(made, field))
+    assert found.dtype == np.float64
+    step = draw.normal(size=field.shape)
+    small = 1e-7 * step  # so small that no point changes the voxels it lies between
+    ends = [np.asarray(made(field + sign * small)).sum() for sign in (1, -1)]
+    slope = (ends[0] - ends[1]) / 2e-7
+    assert abs(slope) > 0.1
+    assert (found * step).sum() == pytest.approx(slope, rel=1e-5)
 
 
 def test_half_precision_costs_no_place():
