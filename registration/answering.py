@@ -14,13 +14,15 @@ import numpy as np
 from ganatomy.scans import Scan
 from registration.itk_files import write_affine
 from registration.registration import Registration
+from registration.slices import as_itk_has_it
 from registration.storing import stored
 
 
 def answer(found: Registration) -> dict[str, Any]:
     """What `Registrar.answers` names.
 
-    The transform is the text of a `.tfm` file; one that bends is the base64 of an `.h5` file.
+    The transform is the text of a `.tfm` file; one that bends is the base64 of an `.h5` file. Of
+    single slices it is in the coordinates that ITK takes from their headers.
     The moved scan is the base64 of a NIfTI file, `.nii.gz`; of a picture, of a float32 TIFF.
     """
     return {
@@ -37,7 +39,7 @@ def answer(found: Registration) -> dict[str, Any]:
 def _transform(found: Registration) -> str:
     from registration.itk_files import write_composite
 
-    matrix, field, grid, _ = stored(found)
+    matrix, field, grid, _ = as_itk_has_it(stored(found), found.fixed, found.moving)
     with tempfile.TemporaryDirectory() as folder:
         if field is None or grid is None:
             path = Path(folder) / "t.tfm"

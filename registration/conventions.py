@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-from ganatomy.scans.planes import LPS_TO_RAS, sheared
+from ganatomy.scans.planes import LPS_TO_RAS, sheared, singular
 
 ROUNDING = 1e-6  # a rotation that float32 has been through is still one
 STILL = 1e-3  # mm that a grid may shift without its field being sampled anew
@@ -56,7 +56,7 @@ def checked_matrix(matrix: np.ndarray, what: str = "the matrix") -> np.ndarray:
     rank = len(matrix) - 1
     if not np.array_equal(matrix[rank], np.eye(rank + 1)[rank]):
         raise ValueError(f"{what} is no affine map; expected 0 … 0 1 as its last row")
-    if abs(np.linalg.det(matrix[:rank, :rank])) <= 1e-6:
+    if singular(matrix):
         raise ValueError(f"{what} is singular; expected {rank} independent axes")
     return matrix
 

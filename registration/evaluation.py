@@ -22,6 +22,7 @@ from ganatomy.measures.registration import (
     mean_interval,
 )
 from ganatomy.scans import Scan, ScanError, read_scan
+from ganatomy.scans.placed import check_labels, same_grid
 from ganatomy.tables import TableError
 from registration.baselines import Aligned, baselines, identity
 from registration.known_transforms import displaced, drawn, shown_points
@@ -167,8 +168,11 @@ def _case(pair: Pair, fixed: Scan, moving: Scan) -> Case:
             read_scan(pair.fixed_labels, constant=True),
             read_scan(pair.moving_labels, constant=True),
         )
-        if labels[0].shape != fixed.shape:
-            problem = f"has the grid {labels[0].shape}, its scan {fixed.shape}"
+        check_labels(labels[0])
+        if not same_grid(labels[0], fixed):
+            same = labels[0].shape == fixed.shape
+            shapes = f"has the grid {labels[0].shape}, its scan {fixed.shape}"
+            problem = "lies elsewhere than its scan" if same else shapes
             raise ScanError(pair.fixed_labels, problem, "labels on the grid of their scan")
     if pair.fixed_points is not None and pair.moving_points is not None:
         points, goals = (
@@ -183,13 +187,13 @@ def _case(pair: Pair, fixed: Scan, moving: Scan) -> Case:
 def _measured(
     registrar: Registrar, case: Case, methods: dict[str, Aligned], failures: list[str]
 ) -> list[dict[str, Any]]:
-    """A row a method; none of the pair where the model refuses it."""
+    """A row a method; none of the pair where the model refuses it, or its labels do not fit."""
     try:
         own = registrar.align(case.fixed, case.moving)
+        rows = [_row(OWN, case, own)]
     except ScanError as error:
         failures.append(str(error))
         return []
-    rows = [_row(OWN, case, own)]
     if own.refinement is not None:
         alone, seconds = own.refinement.before, own.seconds - own.refinement.seconds
         score = own.network_score

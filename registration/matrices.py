@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from ganatomy.scans.planes import singular
+
 Tensor = Any
 
 RIGID = {2: 3, 3: 6}  # parameters by rank
@@ -118,7 +120,7 @@ def _batched(matrix: Tensor) -> Tensor:
 
 def _inverse(matrix: Tensor) -> Tensor:
     if isinstance(matrix, np.ndarray):  # known now, and so is whether there is an inverse
-        if not (np.abs(np.linalg.det(matrix)) > 1e-6).all():
+        if singular(matrix):
             raise ValueError("moving is singular; expected independent axes")
         return _batched(np.linalg.inv(matrix))
     return ops.inv(_batched(matrix))

@@ -204,7 +204,10 @@ class Registrar(Trained):
     def _sampled(self, fixed: Scan, moving: Scan) -> Sampled:
         seen = moving
         if self.artifact_.model.grids.get("moving") == "fixed":
-            seen = on_grid(moving, fixed)
+            between = None
+            if fixed.rank == 2:  # two pictures have their first pixels in one place
+                between = np.linalg.inv(grid_of(moving)) @ grid_of(fixed)
+            seen = on_grid(moving, fixed, between)
         pair = [self.preprocessing_.apply(scan) for scan in (fixed, seen)]
         grids = [
             grid_of(scan) @ prepared.placements[0]

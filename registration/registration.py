@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ganatomy.scans import Scan, ScanError
+from ganatomy.scans.placed import check_labels
 from registration.conventions import checked_matrix, grid_points
 from registration.transforms import Affine, Transform, moved
 
@@ -131,13 +132,16 @@ class Registration:
             [*fixed grid]; of the labels' type with order 0, else float32.
 
         Raises:
-            ScanError: a scan of labels without a place, or of another rank.
+            ScanError: a scan of labels without a place, of another rank or, with order 0, of other
+                than whole numbers.
             ValueError: an array that is not on the moving scan's grid.
         """
         if isinstance(labels, Scan):
             if labels.channels != 1 or labels.rank != self.moving.rank:
                 problem = f"is {labels.rank}D with {labels.channels} channels"
                 raise ScanError(labels.path, problem, f"labels in {self.moving.rank}D")
+            if order == 0:
+                check_labels(labels)
             array, grid = labels.pixels[..., 0], grid_of(labels)
         else:
             array, grid = np.asarray(labels), grid_of(self.moving)

@@ -30,7 +30,8 @@ def write_transform(
 
     Args:
         stem: the path without suffix; its folder exists.
-        transform: of fixed points to moving points.
+        transform: of fixed points to moving points; of single slices with a header, see
+            `registration.slices.as_itk_has_it`.
         fixed: the DICOM series whose study takes the object; None for no object.
         moving: the other DICOM series.
         title: of the object's series.
@@ -81,7 +82,8 @@ def read_transform(path: str | Path) -> StoredTransform:
 
     Returns:
         It sends points of the fixed scan to the moving scan, in mm RAS, whatever the file's own
-        direction and axes.
+        direction and axes. Of single slices with a header it is what ITK has, see
+        `registration.slices.as_scans_have_it`.
 
     Raises:
         ScanError: no transform, damaged, or one that cannot be used.

@@ -16,6 +16,7 @@ from ganatomy.scans.planes import sheared
 from registration.landmarks import write_points
 from registration.pictures import write_pictures
 from registration.registration import LIMIT, Registration, grid_of
+from registration.slices import as_itk_has_it, itk_places
 from registration.storing import stored
 from registration.transform_files import write_transform
 from registration.transforms import Affine
@@ -35,9 +36,10 @@ def write_registration(
     """Write a registration and what it carried along.
 
     `moved` is NIfTI for NIfTI, a folder of DICOM for a DICOM series, PNG and float32 TIFF for a
-    picture; `transform` is what `write_transform` writes, with a DICOM registration object between
-    two series of one patient; `labels` and `points.csv` where they were given; a summary, also as
-    the row of a table, and pictures for the report.
+    picture; `transform` is what `write_transform` writes, of single slices with a header in ITK's
+    coordinates, with a DICOM registration object between two series of one patient; `labels` and
+    `points.csv` where they were given; a summary, also as the row of a table, and pictures for the
+    report.
 
     Args:
         found: by `Registrar.register`.
@@ -193,12 +195,18 @@ def _write_dicom(found: Registration, moved: Scan, folder: Path, settings: dict[
 def _write_transform(
     found: Registration, folder: Path, settings: dict[str, Any], remarks: list[str]
 ) -> list[Path]:
-    transform, stem = stored(found), folder / "transform"
-    if found.fixed.kind == found.moving.kind == "dicom" and found.fixed.affine is not None:
+    fixed, moving, stem = found.fixed, found.moving, folder / "transform"
+    if not itk_places(fixed, moving):
+        remarks.append(
+            "the transform is in mm from the first pixels of the two slices, columns first: ITK "
+            "has a place only for slices that lie across the patient"
+        )
+    transform = as_itk_has_it(stored(found), fixed, moving)
+    if fixed.kind == moving.kind == "dicom" and fixed.affine is not None:
         try:
-            return write_transform(
-                stem, transform, fixed=found.fixed, moving=found.moving, settings=settings
-            )
+            if fixed.rank == 2:
+                raise ScanError(fixed.path, "is a single slice", "two volumes")
+            return write_transform(stem, transform, fixed=fixed, moving=moving, settings=settings)
         except ScanError as error:
             remarks.append(f"there is no DICOM registration object: {error}")
     return write_transform(stem, transform, settings=settings)

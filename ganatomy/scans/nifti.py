@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ganatomy.scans.errors import ScanError
+from ganatomy.scans.planes import singular
 from ganatomy.scans.safety import check_pixels, check_sizes, quiet, read_gzip
 from ganatomy.scans.scan import Scan
 
@@ -126,7 +127,7 @@ def _check_header(start: bytes, version: int, name: str, max_pixels: int | None)
 def _check_affine(affine: np.ndarray, name: str) -> None:
     if not np.isfinite(affine).all():
         raise ScanError(name, "has an affine that is not finite", "finite numbers")
-    if abs(np.linalg.det(affine[:3, :3])) <= 1e-6:
+    if singular(affine):
         raise ScanError(name, "has a singular affine", "three independent axes")
 
 

@@ -11,20 +11,21 @@ from ganatomy.scans.resample import antialias
 from ganatomy.scans.scan import Scan
 
 
-def on_grid(scan: Scan, other: Scan) -> Scan:
+def on_grid(scan: Scan, other: Scan, matrix: np.ndarray | None = None) -> Scan:
     """The scan on another's grid, by where the headers say that both lie.
 
     Linear between voxels, smoothed where the grid is coarser; what lies outside the scan has its
-    lowest value. Pictures, which lie nowhere, have to be of one size.
+    lowest value. Pictures, which lie nowhere, have to be of one size unless a matrix is given.
 
     Args:
         scan: to be resampled.
         other: whose grid.
+        matrix: homogeneous, from the other's voxels to the scan's, in place of the headers'.
 
     Raises:
         ScanError: no affine, pictures of two sizes, or scans that nowhere overlap.
     """
-    matrix = _voxel_to_voxel(scan, other)
+    matrix = _voxel_to_voxel(scan, other) if matrix is None else matrix
     if matrix is None:
         return scan
     steps = np.linalg.norm(matrix[:-1, :-1], axis=1)  # voxels of the scan a voxel of the grid
@@ -69,8 +70,7 @@ def labels_on(scan: Scan, other: Scan, prepared: Prepared) -> np.ndarray:
     Raises:
         ScanError: something other than whole numbers, or a scan that they cannot be of.
     """
-    if scan.channels != 1 or not np.array_equal(scan.pixels, np.rint(scan.pixels)):
-        raise ScanError(scan.path, "does not hold labels", "whole numbers in one channel")
+    check_labels(scan)
     matrix = _voxel_to_voxel(scan, other)
     size = prepared.samples.shape[1:-1]
     found = []
@@ -79,6 +79,25 @@ def labels_on(scan: Scan, other: Scan, prepared: Prepared) -> np.ndarray:
         points = _points(whole, size)
         found.append(map_coordinates(scan.pixels[..., 0], points, order=0, cval=0.0))
     return np.stack(found)[..., None].astype(np.float32)
+
+
+def check_labels(scan: Scan) -> None:
+    """Refuse what cannot be labels, such as probabilities.
+
+    Raises:
+        ScanError: something other than whole numbers in one channel.
+    """
+    if scan.channels != 1 or not np.array_equal(scan.pixels, np.rint(scan.pixels)):
+        raise ScanError(scan.path, "does not hold labels", "whole numbers in one channel")
+
+
+def same_grid(scan: Scan, other: Scan) -> bool:
+    """Whether two scans have one grid: size, and place where both headers give one."""
+    if scan.shape != other.shape:
+        return False
+    if scan.affine is None or other.affine is None:
+        return True
+    return np.allclose(scan.affine, other.affine, atol=1e-3)
 
 
 def _voxel_to_voxel(scan: Scan, other: Scan) -> np.ndarray | None:
@@ -92,7 +111,7 @@ def _voxel_to_voxel(scan: Scan, other: Scan) -> np.ndarray | None:
             problem = f"has {_sides(scan)} pixels, {other.path} {_sides(other)}"
             raise ScanError(scan.path, problem, "one size, or volumes with positions in mm")
         return None
-    if scan.shape == other.shape and np.allclose(scan.affine, other.affine, atol=1e-3):
+    if same_grid(scan, other):
         return None
     return np.linalg.inv(scan.affine) @ other.affine
 

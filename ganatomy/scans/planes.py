@@ -15,6 +15,7 @@ MAX_RESIDUAL = 0.1  # mm; positions rounded to 0.1 mm are common
 NOTED_RESIDUAL = 0.01
 MAX_TILT = 0.1  # degrees
 SHEAR = 1e-3  # cosines of axes; rounded headers stay below
+FLAT = 1e-6  # of the volume that axes of these lengths would span at right angles
 # Ends rounded to 0.1 mm lean a short stack by more than 0.1°, though by no more than this; those
 # given more finely by no more than a tenth of it.
 ROUNDED_DRIFT = 0.2  # mm
@@ -114,3 +115,14 @@ def sheared(grid: np.ndarray) -> bool:
     """
     axes = grid[:-1, :-1] / np.linalg.norm(grid[:-1, :-1], axis=0)
     return float(np.abs(axes.T @ axes - np.eye(len(axes))).max()) > SHEAR
+
+
+def singular(matrix: np.ndarray) -> bool:
+    """Whether the axes of a grid are not independent, however short they are.
+
+    Args:
+        matrix: homogeneous, voxel to mm, or [B, …] of them, of which one may be.
+    """
+    linear = matrix[..., :-1, :-1]
+    lengths = np.linalg.norm(linear, axis=-2).prod(-1)
+    return not (np.abs(np.linalg.det(linear)) > FLAT * lengths).all()

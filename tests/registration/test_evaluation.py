@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import nibabel
 import numpy as np
@@ -107,6 +108,64 @@ def test_a_program_that_fails_leaves_the_scans_as_they_are(pairs, monkeypatch):
     errors = [found["methods"][name]["error_median"] for name in named]
     assert errors[0] == errors[1]
     assert "broken gave nothing: RuntimeError" in found["failed"][0]
+
+
+def relabelled(pair: Pair, tmp_path, role: str, change) -> Pair:
+    """A pair with other labels of one of its scans."""
+    image = nibabel.load(getattr(pair, f"{role}_labels"))
+    path = tmp_path / f"odd-{role}.nii"
+    change(np.asanyarray(image.dataobj), image.affine).to_filename(path)
+    return replace(pair, name="odd", **{f"{role}_labels": path})
+
+
+def turned(array, affine):
+    """The same shape with the first axis the other way."""
+    return nibabel.Nifti1Image(array, affine @ np.diag([-1.0, 1, 1, 1]))
+
+
+def likely(array, affine):
+    return nibabel.Nifti1Image((array / 4).astype(np.float32), affine)
+
+
+def flat(array, affine):
+    return nibabel.Nifti1Image(array[:, :, 10], affine)
+
+
+def coloured(array, affine):
+    return nibabel.Nifti1Image(np.stack([array] * 3, -1)[:, :, :, None], affine)
+
+
+@pytest.mark.parametrize(
+    ("role", "change", "message"),
+    [
+        ("fixed", turned, "lies elsewhere than its scan; expected labels on the grid"),
+        ("fixed", likely, "does not hold labels; expected whole numbers"),
+        ("moving", likely, "does not hold labels; expected whole numbers"),
+        ("moving", flat, "is 2D with 1 channels; expected labels in 3D"),
+        ("moving", coloured, "is 3D with 3 channels; expected labels in 3D"),
+    ],
+)
+def test_a_pair_whose_labels_do_not_fit_is_listed_and_the_rest_measured(
+    pairs, tmp_path, role, change, message
+):
+    odd = relabelled(pairs[0], tmp_path, role, change)
+    found = evaluate(Registrar(artifact()), [odd, *pairs]).measures
+    assert found["n_pairs"] == 2
+    assert found["measures"]["dice"]["value"] > 0.8
+    (failure,) = found["failed"]
+    assert f"odd-{role}.nii: {message}" in failure
+
+
+def test_moving_labels_may_lie_on_a_grid_of_their_own(pairs, tmp_path):
+    def reversed_axis(array, affine):
+        other = affine @ np.diag([-1.0, 1, 1, 1])
+        other[:3, 3] += affine[:3, 0] * (array.shape[0] - 1)
+        return nibabel.Nifti1Image(array[::-1].copy(), other)
+
+    same = relabelled(pairs[0], tmp_path, "moving", reversed_axis)
+    found = evaluate(Registrar(artifact()), [same, pairs[0]]).scores
+    own = found[found["method"] == OWN]["dice"]
+    assert own.iloc[0] == pytest.approx(own.iloc[1], abs=1e-3)
 
 
 def test_what_cannot_be_measured_is_said(pairs, tmp_path):

@@ -101,6 +101,15 @@ def test_labels_stay_whole_numbers(pair):
         found.warp(labels[1:])
 
 
+def test_probabilities_are_not_rounded_to_labels(pair):
+    fixed, moving = pair
+    likely = Scan(moving.pixels / 100, moving.affine, path="likely.nii", kind="nifti")
+    with pytest.raises(ScanError, match=r"likely\.nii: does not hold labels; expected whole"):
+        Registrar(artifact()).register(fixed, moving, labels=likely)
+    found = Registration(fixed, moving, Affine.identity(), 0.0)
+    assert 0 < found.warp(likely, order=1).max() <= 1
+
+
 def test_large_grids_are_done_in_slabs(pair, monkeypatch):
     fixed, moving = pair
     field = smooth_field(fixed.shape, size=2.0)
@@ -137,6 +146,32 @@ def test_a_picture_is_registered_in_its_pixels():
     found = Registrar(artifact(2, size=(20, 26))).register(fixed, moving)
     np.testing.assert_allclose(found.transform.map([[20.0, 26.0]]), [[24.0, 22.0]], atol=0.5)
     assert found.moved.affine is None
+
+
+def spot(shape: tuple[int, int], spacing: tuple[float, float], centre: np.ndarray) -> np.ndarray:
+    """A smooth spot, [row, column, 1], centred at mm from the first pixel."""
+    away = np.moveaxis(np.indices(shape), 0, -1) * spacing - centre
+    return 100 * np.exp(-((away / (6.0, 7.0)) ** 2).sum(-1))[..., None]
+
+
+@pytest.mark.parametrize("spacings", [None, ((1.0, 1.0), (0.8, 1.25))])
+@pytest.mark.parametrize("shape", [(60, 70), (66, 70)])
+def test_pictures_of_any_sizes_and_spacings_are_laid_on_the_fixed_one(shape, spacings):
+    own = artifact(2, size=(30, 35))
+    own.model.grids = {"moving": "fixed"}
+    centres = np.array([30.0, 33.0]), np.array([33.0, 29.0])
+    scans = []
+    for number, sides in enumerate(((60, 70), shape)):
+        steps = (1.0, 1.0) if spacings is None else spacings[number]
+        place = None if spacings is None else np.diag([*steps, 3.0, 1.0])
+        scans.append(Scan(spot(sides, steps, centres[number]), place, path=f"p{number}"))
+    registrar = Registrar(own)
+    found = registrar.align(*scans)
+    np.testing.assert_allclose(found.transform.map(centres[0]), centres[1], atol=0.6)
+    fixed, laid = (sample[0, ..., 0] for sample in registrar.sampled(*scans)[:2])
+    # What the network sees of both has the same mm: 2 a voxel.
+    apart = [np.array(np.unravel_index(one.argmax(), one.shape)) for one in (fixed, laid)]
+    np.testing.assert_allclose(2 * (apart[1] - apart[0]), centres[1] - centres[0], atol=2.0)
 
 
 @pytest.mark.parametrize(

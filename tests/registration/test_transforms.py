@@ -6,8 +6,9 @@ import pytest
 import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter
 
+from ganatomy.gradients import gradient
 from registration import Affine, Displacement, Velocity, moved
-from registration.fields import integrate, jacobian_determinant, to_mm, to_voxels, warp
+from registration.fields import compose, integrate, jacobian_determinant, to_mm, to_voxels, warp
 from registration.matrices import affine_matrix, rigid_matrix, sampling_points
 from registration.warp import resample
 from tests.registration.placing import (
@@ -19,6 +20,7 @@ from tests.registration.placing import (
     moving_grid,
     points_of,
     rigid_map,
+    sent,
     smooth_field,
 )
 
@@ -267,11 +269,68 @@ def test_parameters_are_learned_through_the_resampling():
     np.testing.assert_allclose(parameters.numpy()[0], [0.1, 0.6, -0.5], atol=0.05)
 
 
+@pytest.mark.parametrize("rank", [2, 3])
+def test_composed_fields_do_the_first_one_first(rank):
+    shape, grid = (15, 13, 12)[:rank], np.eye(rank + 1)
+    first, second = (smooth_field(shape, seed, 2.0) for seed in (1, 2))
+    points = points_of(grid, shape)
+    there = points + np.asarray(compose(first[None], second[None])[0])
+    one = sent(points, grid, first, grid)
+    inner = ((one >= 0) & (one <= np.array(shape) - 1)).all(-1)  # beyond, each has its own rule
+    assert inner.mean() > 0.3
+    np.testing.assert_allclose(there[inner], sent(one, grid, second, grid)[inner], atol=1e-4)
+    chain = Displacement(first, grid).then(Displacement(second, grid))
+    np.testing.assert_allclose(there[inner], chain.map(points)[inner], atol=1e-4)
+    reversed_order = points + np.asarray(compose(second[None], first[None])[0])
+    assert np.abs(reversed_order - there)[inner].max() > 0.5
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+@pytest.mark.parametrize("name", ["warp", "integrate"])
+def test_gradients_to_fields_are_finite_differences(name, rank):
+    draw, shape = np.random.default_rng(0), (6, 5, 4)[:rank]
+    field = draw.uniform(-1.5, 1.5, (2, *shape, rank))
+    image, weights = draw.normal(size=(2, *shape, 2)), draw.normal(size=(2, *shape, rank))
+    made = {
+        "warp": lambda field: warp(image, field, border="edge") * weights[..., :2],
+        "integrate": lambda field: integrate(field, steps=4) * weights,
+    }[name]
+    found = np.asarray(gradient(made, field))
+    assert found.dtype == np.float64
+    step = draw.normal(size=field.shape)
+    small = 1e-7 * step  # so small that no point changes the voxels it lies between
+    ends = [np.asarray(made(field + sign * small)).sum() for sign in (1, -1)]
+    slope = (ends[0] - ends[1]) / 2e-7
+    assert abs(slope) > 0.1
+    assert (found * step).sum() == pytest.approx(slope, rel=1e-5)
+
+
 def test_half_precision_costs_no_place():
     velocity = keras.ops.cast(np.full((1, 300, 2, 2), [0.25, 0.0]), "bfloat16")
     image = np.arange(300.0)[None, :, None, None] * np.ones((1, 300, 2, 1))
     moved_ramp = warp(image, integrate(velocity), border="edge")
     np.testing.assert_allclose(moved_ramp[0, :299], image[0, :299] + 0.25, atol=1e-4)
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_voxels_of_a_microscope_are_voxels(rank):
+    """However short the axes of a grid are, it is singular only where they are not independent."""
+    shape, grid = (9, 8, 7)[:rank], np.diag([*(2.5e-4, 3e-4, 9e-3)[:rank], 1.0])
+    pixels = np.random.default_rng(0).uniform(size=(*shape, 1)).astype("float32")
+    shift = np.eye(rank + 1)
+    shift[0, -1] = 2.5e-4
+    seen = moved(pixels, grid, Affine(shift), shape, grid)
+    np.testing.assert_allclose(seen[:-1], pixels[1:], atol=1e-4)
+    points = sampling_points(shape, grid, grid, shift[None].astype("float32"))
+    np.testing.assert_allclose(
+        points[0], points_of(np.eye(rank + 1), shape) + np.eye(rank)[0], atol=1e-4
+    )
+    flat = grid.copy()
+    flat[:rank, 1] = 2 * flat[:rank, 0]
+    with pytest.raises(ValueError, match="singular"):
+        Affine(flat)
+    with pytest.raises(ValueError, match="singular"):
+        sampling_points(shape, grid, flat)
 
 
 def test_mm_and_voxels():

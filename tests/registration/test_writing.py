@@ -12,15 +12,18 @@ import pytest
 import SimpleITK as sitk
 
 from ganatomy.scans import Scan, ScanError, read_scan
+from registration.answering import answer
 from registration.deformations import Displacement
 from registration.known_transforms import middle_of
 from registration.registrar import Registrar
 from registration.registration import Registration
+from registration.slices import as_scans_have_it
 from registration.storing import stored
 from registration.transform_files import read_transform
 from registration.transforms import Affine
 from registration.writing import write_registration
 from tests.registration.aligners import artifact
+from tests.registration.conftest import DATA
 from tests.registration.placing import (
     affine_map,
     inner_points,
@@ -129,6 +132,150 @@ def test_dicom_becomes_a_series_in_the_fixed_frame_of_reference(fixed, moving, t
     for name in ("transform.tfm", "transform.dcm"):
         read = read_transform(tmp_path / name)
         np.testing.assert_allclose(sent(points, *read[:3]), sent(points, matrix), atol=1e-3)
+
+
+# Single slices: ITK takes their place from the header, and here they have none.
+
+ODD = ((46, 40), (52, 44))
+
+
+def flipped(columns: np.ndarray, corner: tuple[float, float]) -> np.ndarray:
+    grid = np.diag([1.0, 1.0, 5.0, 1.0])
+    grid[:2, :2], grid[:3, 3] = columns, (*corner, 30.0)
+    return grid
+
+
+def tilted(columns: np.ndarray, corner: tuple[float, float]) -> np.ndarray:
+    lean = np.eye(4)
+    lean[:3, :3] = turn((0, 25, 0))
+    return lean @ flipped(columns, corner)
+
+
+def slice_of(path: Path, shape: tuple[int, int], grid: np.ndarray, centre: np.ndarray) -> Scan:
+    """A slice in a file, with a bright spot at an index."""
+    away = (np.moveaxis(np.indices(shape), 0, -1) - centre) / (5.0, 4.0)
+    body = 1000 * np.exp(-(away**2).sum(-1))
+    nibabel.Nifti1Image(body.astype(np.float32), grid).to_filename(path)
+    return read_scan(path)
+
+
+GRIDS = {
+    "flipped": (
+        flipped(np.diag([0.8, -1.3]), (-120.0, 44.0)),
+        flipped(np.diag([-0.7, 1.1]), (61.0, -9.0)),
+    ),
+    "turned": (
+        flipped(turn((0, 0, 20))[:2, :2] * (0.8, 1.3), (-120.0, 44.0)),
+        flipped(np.array([[0, -1.1], [0.7, 0]]), (61.0, -9.0)),
+    ),
+    "tilted": (
+        tilted(np.diag([0.8, 1.3]), (-120.0, 44.0)),
+        flipped(np.diag([-0.7, 1.1]), (61.0, -9.0)),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ["matrix", "field"])
+@pytest.mark.parametrize("name", GRIDS)
+def test_itk_moves_a_slice_by_its_header_as_it_was_moved_here(tmp_path, name, kind):
+    spots = np.array([20.0, 18.0]), np.array([27.0, 15.0])
+    files = [tmp_path / "fixed.nii.gz", tmp_path / "moving.nii.gz"]
+    made = zip(files, ODD, GRIDS[name], spots, strict=True)
+    fixed, moving = (slice_of(*one) for one in made)
+    # The two images agree where the transform sends the one spot to the other.
+    c, s = np.cos(0.1), np.sin(0.1)
+    matrix = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
+    matrix[:2, 2] = spots[1] * moving.spacing - matrix[:2, :2] @ (spots[0] * fixed.spacing)
+    transform = Affine(matrix)
+    if kind == "field":
+        grid = np.diag([*fixed.spacing, 1.0])
+        transform = Displacement(smooth_field(fixed.shape, size=2.0), grid).then(transform)
+    found = Registration(fixed, moving, transform, 0.0)
+    summary = found.save(tmp_path)
+    assert summary["remarks"] == []
+    expected = "transform.tfm" if kind == "matrix" else "transform-field.nii.gz"
+    assert expected in summary["files"]
+
+    images = [sitk.ReadImage(str(file), sitk.sitkFloat64) for file in files]
+    own = sitk.ReadImage(str(tmp_path / "moved.nii.gz"), sitk.sitkFloat64)
+    inner = found.inside.copy()
+    inner[:2], inner[-2:], inner[:, :2], inner[:, -2:] = False, False, False, False
+    assert inner.mean() > 0.5
+    voxels = points_of(np.eye(3), fixed.shape)
+    goals = transform.map(voxels * fixed.spacing) / moving.spacing  # the moving scan's indices
+    for file in (path for path in summary["files"] if path.startswith("transform")):
+        read = (
+            sitk.DisplacementFieldTransform(
+                sitk.ReadImage(str(tmp_path / file), sitk.sitkVectorFloat64)
+            )
+            if file.endswith(".nii.gz")
+            else sitk.ReadTransform(str(tmp_path / file))
+        )
+        moved = sitk.GetArrayFromImage(sitk.Resample(images[1], images[0], read)).T
+        np.testing.assert_allclose(moved[inner], sitk.GetArrayFromImage(own).T[inner], atol=0.5)
+        index = np.array(
+            [
+                images[1].TransformPhysicalPointToContinuousIndex(
+                    read.TransformPoint(images[0].TransformIndexToPhysicalPoint(voxel.tolist()))
+                )
+                for voxel in voxels[inner].astype(int)
+            ]
+        )
+        np.testing.assert_allclose(index * moving.spacing, goals[inner] * moving.spacing, atol=1e-3)
+        back = as_scans_have_it(read_transform(tmp_path / file), fixed, moving)
+        there = sent((voxels * fixed.spacing)[inner], *back[:3])
+        np.testing.assert_allclose(there, (goals * moving.spacing)[inner], atol=1e-3)
+
+
+def test_an_endpoint_answers_a_slices_transform_by_its_header(tmp_path):
+    made = zip("fm", ODD, GRIDS["turned"], ((20.0, 18.0), (27.0, 15.0)), strict=True)
+    scans = [slice_of(tmp_path / f"{role}.nii", *rest) for role, *rest in made]
+    found = Registration(*scans, Affine(np.array([[1.0, 0, 5], [0, 1, -3], [0, 0, 1]])), 0.0)
+    found.save(tmp_path)
+    assert answer(found)["transform"] == (tmp_path / "transform.tfm").read_text()
+
+
+def test_slices_that_itk_has_no_place_for_keep_their_own_coordinates(tmp_path):
+    coronal = np.eye(4)[[0, 2, 1, 3]]
+    scan = slice_of(tmp_path / "s.nii", ODD[0], coronal, np.array([20.0, 18.0]))
+    matrix = np.array([[1.0, 0, 2], [0, 1, -3], [0, 0, 1]])
+    summary = Registration(scan, scan, Affine(matrix), 0.0).save(tmp_path)
+    (remark,) = summary["remarks"]
+    assert "in mm from the first pixels" in remark
+    np.testing.assert_array_equal(read_transform(tmp_path / "transform.tfm").matrix, matrix)
+
+
+@pytest.mark.parametrize("side", [2.5e-4, 9e-3])
+def test_what_a_microscope_saw_is_written(tmp_path, side):
+    place = np.diag([side, side, side, 1.0])
+    for shape in ((20, 24), (12, 10, 8)):
+        pixels = np.random.default_rng(0).uniform(size=(*shape, 1))
+        scan = Scan(pixels, place, path="scan", kind="nifti")
+        shift = np.eye(len(shape) + 1)
+        shift[0, -1] = 2 * side
+        out = tmp_path / f"{len(shape)}"
+        found = Registration(scan, scan, Affine(shift), 0.0)
+        found.save(out)
+        np.testing.assert_allclose(found.moved.pixels[:-2], scan.pixels[2:], atol=1e-4)
+        back = read_scan(out / "moved.nii.gz")
+        np.testing.assert_allclose(back.affine, place, rtol=1e-6)
+        np.testing.assert_array_equal(back.pixels, found.moved.pixels)
+
+
+def test_two_slices_of_dicom_have_no_registration_object(tmp_path):
+    fixed, moving = (read_scan(DATA / "brain-mr" / name) for name in ("00.dcm", "01.dcm"))
+    assert fixed.rank == 2
+    for name, transform in {
+        "straight": Affine(np.array([[1.0, 0, 2], [0, 1, -3], [0, 0, 1]])),
+        "bent": Displacement(smooth_field(fixed.shape), np.diag([*fixed.spacing, 1.0])),
+    }.items():
+        out = tmp_path / name
+        summary = Registration(fixed, moving, transform, 0.0).save(out)
+        assert summary["files"][0] == "moved"
+        assert not (out / "transform.dcm").exists()
+        (remark,) = summary["remarks"]
+        assert "no DICOM registration object" in remark
+        assert "expected two volumes" in remark
 
 
 def test_another_patients_scan_does_not_enter_the_study(fixed, moving, tmp_path):
