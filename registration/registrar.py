@@ -130,14 +130,7 @@ class Registrar(Trained):
         Warns:
             OddPair: left and right may be exchanged in one of the headers.
         """
-        scans = [self.read(source) for source in (fixed, moving)]
-        found, pair = self._registered(*scans)
-        found.remarks += remarks_on(*scans)
-        if looks_mirrored(self.artifact_.model, pair.fixed, pair.moving):
-            found.remarks.append(
-                f"{found.moving.path}: fits the fixed scan better with left and right exchanged: "
-                "one of the two headers may be flipped"
-            )
+        found = self._remarked(*(self.read(source) for source in (fixed, moving)))
         for remark in found.remarks:
             warnings.warn(remark, OddPair, stacklevel=2)
         if labels is not None:
@@ -161,6 +154,17 @@ class Registrar(Trained):
                 alone; to know failures by.
         """
         return self._registered(fixed, moving, astray=astray)[0]
+
+    def _remarked(self, fixed: Scan, moving: Scan) -> Registration:
+        """As `align`, with what may be odd about the pair."""
+        found, pair = self._registered(fixed, moving)
+        found.remarks += remarks_on(fixed, moving)
+        if looks_mirrored(self.artifact_.model, pair.fixed, pair.moving):
+            found.remarks.append(
+                f"{found.moving.path}: fits the fixed scan better with left and right exchanged: "
+                "one of the two headers may be flipped"
+            )
+        return found
 
     def _registered(
         self, fixed: Scan, moving: Scan, *, astray: Affine | None = None
@@ -270,8 +274,12 @@ class Registrar(Trained):
     answers: ClassVar[dict[str, str]] = {
         "alignment_score": "double",
         "failure": "double",
+        "failed": "boolean",
         "overlap": "double",
         "folds": "double",
+        "smallest_jacobian": "double",
+        "largest_jacobian": "double",
+        "remarks": "string",
         "refinement": "string",
         "transform": "string",
         "moved": "string",
@@ -281,7 +289,7 @@ class Registrar(Trained):
         """One answer a pair; see `registration.answering`."""
         from registration.answering import answer
 
-        return [answer(self.align(*pair)) for pair in pairs]
+        return [answer(self._remarked(*pair)) for pair in pairs]
 
     # Training and evaluation, as `ganatomy fit` and `evaluate` ask for them --------------------
 

@@ -196,13 +196,21 @@ def test_a_bad_fixed_scan_and_scans_of_two_places_are_one_line_too(
         assert len(done.output.strip().splitlines()) == 1
 
 
-def test_a_flipped_header_is_said_and_the_scan_registered(model, folder, tmp_path):
+@pytest.fixture(scope="module")
+def flipped(folder, tmp_path_factory) -> tuple[Path, Path]:
+    """A volume, and itself with left and right exchanged under the same header."""
+    home = tmp_path_factory.mktemp("flipped")
     image = nibabel.load(folder / "a.nii.gz")
     pixels = np.asanyarray(image.dataobj).copy()
     pixels[18:24, 8:12, 6:10] += 900  # one side is not like the other
-    for name, own in (("odd", pixels), ("flipped", pixels[::-1])):
-        nibabel.Nifti1Image(own, image.affine).to_filename(tmp_path / f"{name}.nii")
-    words = ["--fixed", tmp_path / "odd.nii", "--moving", tmp_path / "flipped.nii"]
+    files = home / "odd.nii", home / "flipped.nii"
+    for file, own in zip(files, (pixels, pixels[::-1]), strict=True):
+        nibabel.Nifti1Image(own, image.affine).to_filename(file)
+    return files
+
+
+def test_a_flipped_header_is_said_and_the_scan_registered(model, flipped, tmp_path):
+    words = ["--fixed", flipped[0], "--moving", flipped[1]]
     done = run("register", model, *words, "--out", tmp_path / "out")
     assert done.exit_code in (0, 1), done.output
     assert "fits the fixed scan better with left and right exchanged" in done.output
@@ -242,7 +250,13 @@ def test_an_endpoint_takes_two_scans_and_gives_transform_and_moved_scan(model, f
     a, b = map(sitk.GetArrayFromImage, (own, moved))
     np.testing.assert_allclose(a[b > 20], b[b > 20], atol=0.5)
     assert 0 <= answer["failure"] <= 1
+    assert answer["failed"] == (answer["failure"] > 0.5)
     assert answer["overlap"] > 0.5
+    assert answer["folds"] == 0
+    assert answer["smallest_jacobian"] == pytest.approx(1, abs=1e-5)  # it only shifts
+    assert answer["largest_jacobian"] == pytest.approx(1, abs=1e-5)
+    assert answer["remarks"] == ""
+    assert [column.name for column in loaded.metadata.signature.outputs] == [*answer]
     assert np.isfinite(loaded.predict(loaded.input_example)["alignment_score"]).all()
     with pytest.raises(Refused, match="no column moving; expected fixed, moving"):
         Answers(model).predict(pd.DataFrame({"fixed": row[:1]}))
@@ -250,6 +264,17 @@ def test_an_endpoint_takes_two_scans_and_gives_transform_and_moved_scan(model, f
         Answers(model).predict(pd.DataFrame({"fixed": row[:1], "moving": [b"nothing"]}))
     with pytest.raises(Refused, match="row 0 fixed: fixed is not bytes"):
         Answers(model).predict(pd.DataFrame({"fixed": [3], "moving": row[:1]}))
+
+
+def test_an_endpoint_says_what_is_odd_about_a_pair(model, flipped):
+    import mlflow
+    import pandas as pd
+
+    row = [file.read_bytes() for file in flipped]
+    table = pd.DataFrame([row], columns=["fixed", "moving"])
+    (answer,) = mlflow.pyfunc.load_model(str(model)).predict(table).to_dict("records")
+    assert answer["remarks"].startswith("row 0 moving: fits the fixed scan better")
+    assert "\n" not in answer["remarks"]
 
 
 def test_evaluate_lays_others_beside_the_model(model, folder, tmp_path, monkeypatch):
