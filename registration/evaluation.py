@@ -90,8 +90,8 @@ def evaluate(
         registrar: with its model.
         pairs: scans, and what a table says of them.
         folder: made where it does not exist.
-        known: so many transforms are made here, rigid ones of up to 15° and 20 mm or smooth
-            deformations by the model's kind, and found again; pairs then lie on each other.
+        known: so many transforms are made here, of the model's kind (see
+            `registration.known_transforms`), and found again; pairs then lie on each other.
         seed: of these.
         others: measure SimpleITK, and ANTs where it is installed, as well.
         progress: called with (pairs done, pairs in all).
@@ -105,7 +105,7 @@ def evaluate(
             "nothing is known of these pairs: give a CSV with fixed_labels and moving_labels, or "
             "fixed_points and moving_points, or --known-transforms N"
         )
-    methods = baselines(registrar.bends)
+    methods = baselines(registrar.kind)
     if not others:
         methods = {"identity": methods["identity"]}
     if registrar.settings_.refine != "none":
@@ -148,7 +148,7 @@ def _cases(
             fixed, moving = registrar.read(pair.fixed), registrar.read(pair.moving)
             registrar.check_pair(fixed, moving)
             if known:
-                truth = drawn("smooth" if registrar.bends else "rigid", moving, seed, number)
+                truth = drawn(registrar.kind, moving, seed, number)
                 points = shown_points(fixed, seed=number)
                 moving = displaced(moving, truth)
                 name = f"{pair.name}, transform {number + 1}"

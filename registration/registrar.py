@@ -23,6 +23,7 @@ from ganatomy.tables import Table
 from ganatomy.trained import Source, Trained
 from registration.confidence import Confidence
 from registration.evidence import SIGNS, Sampled, signs_of
+from registration.known_transforms import Kind
 from registration.landmarks import read_points
 from registration.mirror import looks_mirrored
 from registration.mono_modal import check_translation
@@ -100,9 +101,10 @@ class Registrar(Trained):
         return None if name is None else image_model(name)
 
     @property
-    def bends(self) -> bool:
-        """Whether the model's transforms bend; rigid and affine ones do not."""
-        return self.artifact_.model.bends
+    def kind(self) -> Kind:
+        """Of the model's transforms; those that bend are smooth."""
+        motion = self.artifact_.preset.hyperparameters.get("motion", "rigid")
+        return "smooth" if self.artifact_.model.bends else motion
 
     # Registration ----------------------------------------------------------------------------
 
@@ -225,7 +227,7 @@ class Registrar(Trained):
         starts = [start]
         if reach == "far" and not lost and self.artifact_.model.grids.get("moving") == "fixed":
             starts.append(Affine.identity(fixed.rank))  # as the headers have it
-        kind = preset.hyperparameters.get("motion", "rigid")
+        kind = "affine" if self.kind == "affine" else "rigid"
         return refined(fixed, moving, starts, reach="near" if lost else reach, kind=kind)
 
     def refine(self, fixed: Scan, moving: Scan) -> Affine:
