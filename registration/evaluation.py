@@ -79,12 +79,13 @@ def evaluate(
     """Measures of a model on pairs with labels or landmarks, or whose transform is known.
 
     Dice and HD95 are means over the labels that either scan of a pair holds; an error is the mean
-    over a pair's landmarks, in mm on the moving scan. A pair that has lost a label has a Dice of 0
-    for it and no HD95. Where another program gives nothing, the scans stay as they are, and
-    `failed` says so. Intervals resample patients where the pairs name them. The folder gets
-    pairs.csv, a row a pair and method, and measures.json. Where a model's transforms are refined,
-    the network alone is measured too, and the refinement alone, from where the headers have them.
-    Where the moving scan is translated first, the same model is always measured without as well.
+    over a pair's landmarks, on the moving scan; both are in `unit`, which is mm, and pixels for
+    pictures without a spacing. A pair that has lost a label has a Dice of 0 for it and no HD95.
+    Where another program gives nothing, the scans stay as they are, and `failed` says so. Intervals
+    resample patients where the pairs name them. The folder gets pairs.csv, a row a pair and method,
+    and measures.json. Where a model's transforms are refined, the network alone is measured too,
+    and the refinement alone, from where the headers have them. Where the moving scan is translated
+    first, the same model is always measured without as well.
 
     Args:
         registrar: with its model.
@@ -221,6 +222,7 @@ def _row(method: str, case: Case, found: Registration) -> dict[str, Any]:
         "folds": found.folds,
         "log_jacobian_deviation": float(np.log(rising).std()) if rising.size else np.nan,
         "seconds": found.seconds,
+        "unit": found.unit,
     }
     if case.labels is not None:
         fixed, moving = case.labels
@@ -261,6 +263,7 @@ def _summed(
         "known_transforms": known,
         "translate": registrar.settings_.translate,
         "limit_mm": LIMIT,
+        "unit": " or ".join(sorted(set(own["unit"]))),
         "measures": found[OWN],
         "methods": {name: measures for name, measures in found.items() if name != OWN},
         "differences": {

@@ -122,8 +122,8 @@ class Registrar(Trained):
             fixed: a path or a scan.
             moving: the same; of another grid, spacing, direction and field of view as may be.
             labels: of the moving scan, carried to the fixed grid as `Registration.labels`.
-            points: landmarks of the moving scan, [n, rank] in mm (RAS) or a CSV with columns x, y
-                and z; carried to the fixed scan by the inverse as `Registration.landmarks`.
+            points: landmarks of the moving scan, [n, rank] in mm (RAS), of a picture in pixels, or
+                a CSV (columns x, y, z or row, column); carried to the fixed scan by the inverse.
 
         Raises:
             ScanError: a scan that cannot be read or does not suit the model, or scans that have

@@ -290,7 +290,10 @@ def test_a_scan_joined_to_itself_is_not_calibrated_on_itself(tmp_path, few, join
     facts = registrar.artifact_.facts
     assert facts["confidence"]["copies"]
     assert not facts["confidence"]["between_subjects"]
-    assert "lay on copies of themselves" in model_card(registrar.preset, facts)
+    card = model_card(registrar.preset, facts)
+    assert "lay on copies of themselves" in card
+    assert "by more than 5 mm." in card
+    assert "5 mm, of pictures without a spacing 5 pixels." in model_card(artifact(2).preset, facts)
     # Two scans in a row are what they are.
     table.paths["moving"] = table.paths["moving"][1:] + table.paths["moving"][:1]
     for pair, path in zip(known_pairs(registrar, table), table.paths["moving"], strict=True):

@@ -14,8 +14,11 @@ from click.testing import CliRunner
 
 from ganatomy import registry
 from ganatomy.cli import cli
+from registration.confidence import Confidence
+from registration.evidence import SIGNS
+from registration.registrar import Registrar
 from registration.transform_files import read_transform
-from tests.registration.aligners import recipe
+from tests.registration.aligners import artifact, recipe
 from tests.registration.placing import place, points_of, turn
 
 
@@ -125,6 +128,40 @@ def test_a_likely_failure_is_said_and_the_exit_code_is_1(model, folder, tmp_path
     assert (out / "moved.nii.gz").exists()
     assert json.loads((out / "registration.json").read_text())["failed"] is True
     assert "is likely to have failed" in (out / "report.html").read_text()
+
+
+def test_pictures_are_told_in_pixels(tmp_path, monkeypatch):
+    from PIL import Image
+
+    from registration.baselines import identity
+
+    monkeypatch.setattr("registration.confidence.Confidence.probability", lambda *_: 0.93)
+    monkeypatch.setattr("registration.evaluation.baselines", lambda kind: {"identity": identity})
+    registrar = Registrar(artifact(2, size=(20, 26)))
+    signs = np.random.default_rng(0).standard_normal((8, len(SIGNS)))
+    registrar.confidence_ = Confidence.fit(signs, np.arange(8) > 3)
+    registrar.save(tmp_path / "model")
+    row, column = np.indices((40, 52))
+    for name, (r, c) in {"a": (20, 26), "b": (24, 22)}.items():
+        shade = 200 * np.exp(-(((row - r) / 6.0) ** 2 + ((column - c) / 7.0) ** 2))
+        Image.fromarray(shade.astype(np.uint8)).save(tmp_path / f"{name}.png")
+        Image.fromarray((shade > 90).astype(np.uint8)).save(tmp_path / f"{name}-labels.png")
+        (tmp_path / f"{name}.csv").write_text(f"row,column\n{r},{c}\n")
+    words = ["--fixed", tmp_path / "a.png", "--moving", tmp_path / "b.png"]
+    words += ["--points", tmp_path / "b.csv", "--out", tmp_path / "out"]
+    done = run("register", tmp_path / "model", *words)
+    assert "of an error above 5 pixels" in done.output
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "an error above 5 pixels is" in page
+    assert "Median displacement, pixels" in page
+    columns = "fixed,moving,fixed_labels,moving_labels,fixed_points,moving_points"
+    pair = "a.png,b.png,a-labels.png,b-labels.png,a.csv,b.csv"
+    (tmp_path / "pairs.csv").write_text(f"{columns}\n{pair}\n")
+    words = ["--data", tmp_path / "pairs.csv", "--out", tmp_path / "measured"]
+    done = run("evaluate", tmp_path / "model", *words)
+    assert "hd95 pixels" in done.output
+    assert " mm" not in done.output
+    assert json.loads((tmp_path / "measured" / "measures.json").read_text())["unit"] == "pixels"
 
 
 def test_refinement_of_what_bends_is_refused_before_training(folder, tmp_path):
