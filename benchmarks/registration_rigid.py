@@ -50,7 +50,7 @@ def measure(quick: bool) -> Result:
     """Errors in mm by method and by what is missing."""
     fixed, moving = (reduced(read_scan(FOLDER / name)) for name in ("t1-post", "t2"))
     points = head(fixed)
-    methods = {"refinement alone, from the headers": by_refinement, **baselines(bends=False)}
+    methods = {"refinement alone, from the headers": by_refinement, **baselines("rigid")}
     views = dict(list(VIEWS.items())[:2]) if quick else VIEWS
     count = 2 if quick else 20
     result = Result()

@@ -92,16 +92,17 @@ def model_card(preset: Preset, facts: Mapping[str, Any]) -> str:
         ]
     if "confidence" in facts:
         own = facts["confidence"]
+        limit = "5 mm" + (", of pictures without a spacing 5 pixels" if preset.rank == 2 else "")
         lines += [
             "## Alignment score",
             "",
             f"Calibrated on {own['n']} registrations of held-out scans by transforms that were "
-            f"known; {own['failures']} of them had failed, by more than 5 mm."
+            f"known; {own['failures']} of them had failed, by more than {limit}."
             if not own.get("between_subjects")
             else f"Calibrated on {own['n']} pairs of held-out scans of different subjects, whose "
             "transform nobody knows: displaced by known amounts from where the model itself has "
-            f"them, {own['failures']} by more than 5 mm. What the model gets wrong there counts "
-            "as right.",
+            f"them, {own['failures']} by more than {limit}. What the model gets wrong there "
+            "counts as right.",
             "",
         ]
         if own.get("copies"):

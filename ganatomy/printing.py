@@ -71,12 +71,13 @@ def print_pairs(name: str, measures: dict[str, Any]) -> None:
     known = measures["known_transforms"]
     what = f"{known} known transforms" if known else f"{measures['n_pairs']} pairs"
     click.echo(f"{name}: {what} (95 % intervals over {by})")
-    _print_methods(measures, lambda key: key.replace("_", " "))
+    unit = measures.get("unit", "mm")
+    _print_methods(measures, lambda key: key.replace("_mm", f" {unit}").replace("_", " "))
     for key, what in (("auroc", "alignment score"), ("probability_auroc", "probability")):
         auroc = measures["score"].get(key)
         if auroc is not None:
             click.echo(
-                f"  {what} tells errors above {measures['limit_mm']:g} mm: AUROC "
+                f"  {what} tells errors above {measures['limit_mm']:g} {unit}: AUROC "
                 f"{with_interval(auroc)}"
             )
 

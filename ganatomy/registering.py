@@ -23,7 +23,11 @@ scan_path = click.Path(path_type=Path, exists=True)
 @click.option("--moving", type=scan_path, required=True, help="The scan that is brought onto it.")
 @click.option("--out", type=click.Path(path_type=Path), required=True)
 @click.option("--labels", type=scan_path, help="Labels of the moving scan, to be carried along.")
-@click.option("--points", type=scan_path, help="Its landmarks: a CSV with x, y, z in mm RAS.")
+@click.option(
+    "--points",
+    type=scan_path,
+    help="Its landmarks: a CSV with x, y, z in mm RAS; of a picture row, column in pixels.",
+)
 @plain_errors
 def register(
     model: str, fixed: Path, moving: Path, out: Path, labels: Path | None, points: Path | None
@@ -60,8 +64,9 @@ def register(
         click.echo(f"aligned by what {summary['translate']} makes of the moving scan")
     if summary["refinement"] != "none":
         click.echo(
-            f"refined ({summary['refinement']}) by {summary['refined_by_mm']:.3g} mm, mutual "
-            f"information {summary['information_before']:.3g} to {summary['information']:.3g}"
+            f"refined ({summary['refinement']}) by {summary['refined_by_mm']:.3g} "
+            f"{summary['unit']}, mutual information {summary['information_before']:.3g} to "
+            f"{summary['information']:.3g}"
         )
     click.echo(f"registration: {out}")
     if found.failed is None:
@@ -69,7 +74,7 @@ def register(
     elif found.failed:
         click.echo(
             f"likely to have failed: probability {found.failure:.0%} of an error above "
-            f"{summary['limit_mm']:g} mm",
+            f"{summary['limit_mm']:g} {summary['unit']}",
             err=True,
         )
         sys.exit(SOME_FAILED)

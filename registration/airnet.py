@@ -48,7 +48,8 @@ class AirNet(Aligner):
     of the three shows nothing, none is judged, so that borders give nothing away.
 
     A transform is predicted again and again, from where the last one led, until it moves the
-    points by less than `still` mm.
+    points by less than `still` mm. Every pass sees the one grid: coarse to fine is only what may
+    come after it, the refinement by mutual information.
 
     Args:
         shape: of a sample, (*grid, channels).

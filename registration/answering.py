@@ -21,6 +21,8 @@ from registration.storing import stored
 def answer(found: Registration) -> dict[str, Any]:
     """What `Registrar.answers` names.
 
+    Remarks are a sentence a line; there are none of a pair about which nothing is odd. `failure`
+    and `failed` are null where the model was not calibrated.
     The transform is the text of a `.tfm` file; one that bends is the base64 of an `.h5` file. Of
     single slices it is in the coordinates that ITK takes from their headers.
     The moved scan is the base64 of a NIfTI file, `.nii.gz`; of a picture, of a float32 TIFF.
@@ -28,8 +30,12 @@ def answer(found: Registration) -> dict[str, Any]:
     return {
         "alignment_score": found.alignment_score,
         "failure": found.failure,
+        "failed": found.failed,
         "overlap": found.overlap,
         "folds": found.folds,
+        "smallest_jacobian": float(found.jacobian.min()),
+        "largest_jacobian": float(found.jacobian.max()),
+        "remarks": "\n".join(found.remarks),
         "refinement": "none" if found.refinement is None else found.refinement.reach,
         "transform": _transform(found),
         "moved": base64.b64encode(_file(found.moved)).decode("ascii"),

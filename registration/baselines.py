@@ -15,6 +15,7 @@ import numpy as np
 from ganatomy.scans import Scan
 from registration.conventions import axes, other_axes
 from registration.deformations import Displacement
+from registration.known_transforms import Kind
 from registration.registration import grid_of
 from registration.transform_files import read_transform
 from registration.transforms import Affine, Transform
@@ -22,19 +23,17 @@ from registration.transforms import Affine, Transform
 Aligned = Callable[[Scan, Scan], Transform]
 
 
-def baselines(bends: bool) -> dict[str, Aligned]:
+def baselines(kind: Kind) -> dict[str, Aligned]:
     """By name, what aligns a moving scan to a fixed one, both as they were read.
 
     Args:
-        bends: whether the model they are compared with does; else they are rigid.
+        kind: of the transforms of the model they are compared with.
     """
+    motion = "rigid" if kind == "rigid" else "affine"
     found: dict[str, Aligned] = {"identity": identity}
-    ants: dict[str, dict[str, Any]]
-    if not bends:
-        found |= {"SimpleITK rigid": partial(simple_itk, motion="rigid")}
-        ants = {"ANTs rigid": {"type_of_transform": "Rigid"}}
-    else:
-        found |= {"SimpleITK affine": partial(simple_itk, motion="affine")}
+    found |= {f"SimpleITK {motion}": partial(simple_itk, motion=motion)}
+    ants: dict[str, dict[str, Any]] = {f"ANTs {motion}": {"type_of_transform": motion.title()}}
+    if kind == "smooth":
         # The default stops at half resolution; what takes longer is the fairer yardstick.
         fine = {"syn_metric": "CC", "syn_sampling": 2, "reg_iterations": (40, 20, 10)}
         ants = {

@@ -185,7 +185,7 @@ def found_case(
         number: of the displacement.
     """
     fixed, moving = known[:2]
-    motion = drawn("smooth" if registrar.bends else "rigid", moving, seed, number)
+    motion = drawn("smooth" if registrar.kind == "smooth" else "rigid", moving, seed, number)
     points = shown_points(fixed, seed=number)
     astray = None
     if registrar.settings_.refine != "none" and number % ASTRAY == ASTRAY - 1:

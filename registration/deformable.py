@@ -57,10 +57,10 @@ class Deformable(Aligner):
     the warped image ranks above itself displaced by another 2 to 20 mm (term `rank`).
 
     Terms of the generator: one by the name of each similarity, `smoothness`, `folding`,
-    `adversarial`, `cycle` (there and back again) and, with labels, `dice`. Two more have weight 0
-    where nothing else is said: `perceptual`, how unlike the images are to the shipped feature
-    network, and `vessels`, how much of what either side's labels mark, whatever their number, is
-    missed by the other's.
+    `adversarial` and, with labels, `dice`. Three more have weight 0 where nothing else is said:
+    `cycle`, how unlike itself the moving image is after the way there and back; `perceptual`, how
+    unlike the images are to the shipped feature network; and `vessels`, how much of what either
+    side's labels mark, whatever their number, is missed by the other's.
 
     Args:
         shape: of one sample, (*size, channels).

@@ -80,19 +80,20 @@ def evaluate(
     """Measures of a model on pairs with labels or landmarks, or whose transform is known.
 
     Dice and HD95 are means over the labels that either scan of a pair holds; an error is the mean
-    over a pair's landmarks, in mm on the moving scan. A pair that has lost a label has a Dice of 0
-    for it and no HD95. Where another program gives nothing, the scans stay as they are, and
-    `failed` says so. Intervals resample patients where the pairs name them. The folder gets
-    pairs.csv, a row a pair and method, and measures.json. Where a model's transforms are refined,
-    the network alone is measured too, and the refinement alone, from where the headers have them.
-    Where the moving scan is translated first, the same model is always measured without as well.
+    over a pair's landmarks, on the moving scan; both are in `unit`, which is mm, and pixels for
+    pictures without a spacing. A pair that has lost a label has a Dice of 0 for it and no HD95.
+    Where another program gives nothing, the scans stay as they are, and `failed` says so. Intervals
+    resample patients where the pairs name them. The folder gets pairs.csv, a row a pair and method,
+    and measures.json. Where a model's transforms are refined, the network alone is measured too,
+    and the refinement alone, from where the headers have them. Where the moving scan is translated
+    first, the same model is always measured without as well.
 
     Args:
         registrar: with its model.
         pairs: scans, and what a table says of them.
         folder: made where it does not exist.
-        known: so many transforms are made here, rigid ones of up to 15° and 20 mm or smooth
-            deformations by the model's kind, and found again; pairs then lie on each other.
+        known: so many transforms are made here, of the model's kind (see
+            `registration.known_transforms`), and found again; pairs then lie on each other.
         seed: of these.
         others: measure SimpleITK, and ANTs where it is installed, as well.
         progress: called with (pairs done, pairs in all).
@@ -106,7 +107,7 @@ def evaluate(
             "nothing is known of these pairs: give a CSV with fixed_labels and moving_labels, or "
             "fixed_points and moving_points, or --known-transforms N"
         )
-    methods = baselines(registrar.bends)
+    methods = baselines(registrar.kind)
     if not others:
         methods = {"identity": methods["identity"]}
     if registrar.settings_.refine != "none":
@@ -149,7 +150,7 @@ def _cases(
             fixed, moving = registrar.read(pair.fixed), registrar.read(pair.moving)
             registrar.check_pair(fixed, moving)
             if known:
-                truth = drawn("smooth" if registrar.bends else "rigid", moving, seed, number)
+                truth = drawn(registrar.kind, moving, seed, number)
                 points = shown_points(fixed, seed=number)
                 moving = displaced(moving, truth)
                 name = f"{pair.name}, transform {number + 1}"
@@ -225,6 +226,7 @@ def _row(method: str, case: Case, found: Registration) -> dict[str, Any]:
         "folds": found.folds,
         "log_jacobian_deviation": float(np.log(rising).std()) if rising.size else np.nan,
         "seconds": found.seconds,
+        "unit": found.unit,
     }
     if case.labels is not None:
         fixed, moving = case.labels
@@ -265,6 +267,7 @@ def _summed(
         "known_transforms": known,
         "translate": registrar.settings_.translate,
         "limit_mm": LIMIT,
+        "unit": " or ".join(sorted(set(own["unit"]))),
         "measures": found[OWN],
         "methods": {name: measures for name, measures in found.items() if name != OWN},
         "differences": {

@@ -11,9 +11,12 @@ from registration.deformations import Displacement
 from registration.registration import grid_of
 from registration.transforms import Affine, Transform, moved
 
-Kind = Literal["rigid", "smooth"]
+Kind = Literal["rigid", "affine", "smooth"]
 
 ANGLE, SHIFT = 15.0, 20.0  # degrees and mm along each axis
+LINEAR = (
+    0.2  # entries of an affine map beside the identity's; below 1/3 none can turn it inside out
+)
 BENT = 8.0  # mm that a smooth deformation moves the scan by on average, at most
 COARSE = 4  # points an axis between which a smooth deformation is a spline
 POINTS = 500  # over which an error is the mean
@@ -32,6 +35,36 @@ def rigid(scan: Scan, seed: int, index: int, size: float = 1.0) -> Affine:
     angles = np.deg2rad(draw.uniform(-ANGLE, ANGLE, 3 if rank == 3 else 1))
     parameters = size * np.array([*angles, *draw.uniform(-SHIFT, SHIFT, rank)])
     return Affine.rigid(parameters.tolist(), middle_of(scan).tolist())
+
+
+def affine(scan: Scan, seed: int, index: int) -> Affine:
+    """An affine map about the scan's middle that moves what it shows by 0 to 20 mm, as often each.
+
+    The linear part has any share of that, as far as its entries may go; a shift has the rest.
+
+    Args:
+        scan: that is to be moved.
+        seed: of the draw.
+        index: which of the draws.
+    """
+    from scipy.optimize import brentq
+
+    draw, rank, middle = np.random.default_rng([seed, index]), scan.rank, middle_of(scan)
+    spread, error = shown_points(scan) - middle, draw.uniform(0, SHIFT)
+    linear, along = draw.uniform(-1, 1, (rank, rank)), draw.standard_normal(rank)
+    along /= np.linalg.norm(along)
+    own = float(np.linalg.norm(spread @ linear.T, axis=-1).mean())
+    linear *= min(LINEAR, draw.uniform() * error / own)
+
+    def beyond(size: float) -> float:
+        moves = np.linalg.norm(spread @ linear.T + size * along, axis=-1)
+        return float(moves.mean()) - error
+
+    shift = brentq(beyond, 0, 2 * error) * along  # pyright: ignore[reportOperatorIssue]
+    matrix = np.eye(rank + 1)
+    matrix[:rank, :rank] += linear
+    matrix[:rank, rank] = shift - linear @ middle
+    return Affine(matrix)
 
 
 def away(scan: Scan, points: np.ndarray, seed: int, index: int, most: float = SHIFT) -> Affine:
@@ -96,8 +129,8 @@ def bent(
 
 
 def drawn(kind: Kind, scan: Scan, seed: int, index: int) -> Transform:
-    """A known transform of a kind, see `rigid` and `bent`."""
-    return rigid(scan, seed, index) if kind == "rigid" else bent(scan, seed, index)
+    """A known transform of a kind, see `rigid`, `affine` and `bent`."""
+    return {"rigid": rigid, "affine": affine, "smooth": bent}[kind](scan, seed, index)
 
 
 def displaced(scan: Scan, transform: Transform) -> Scan:

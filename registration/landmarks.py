@@ -60,6 +60,7 @@ def _table(path: str | Path) -> pd.DataFrame:
 
 def _points(table: pd.DataFrame, path: str | Path, rank: int) -> np.ndarray:
     names = COLUMNS[rank]
+    unit = "mm" if rank == 3 else "pixels, or mm where the picture states a spacing"
     missing = [name for name in names if name not in table]
     if missing:
         raise ScanError(path, f"has no column {missing[0]}", f"columns {', '.join(names)}")
@@ -68,7 +69,7 @@ def _points(table: pd.DataFrame, path: str | Path, rank: int) -> np.ndarray:
     try:
         points = table[names].to_numpy().astype(np.float64)
     except ValueError as error:
-        raise ScanError(path, "holds coordinates that are no numbers", "mm") from error
+        raise ScanError(path, "holds coordinates that are no numbers", unit) from error
     if not np.isfinite(points).all():
-        raise ScanError(path, "holds coordinates that are not finite", "mm")
+        raise ScanError(path, "holds coordinates that are not finite", unit)
     return points

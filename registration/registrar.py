@@ -23,6 +23,7 @@ from ganatomy.tables import Table
 from ganatomy.trained import Source, Trained
 from registration.confidence import Confidence
 from registration.evidence import SIGNS, Sampled, signs_of
+from registration.known_transforms import Kind
 from registration.landmarks import read_points
 from registration.mirror import looks_mirrored
 from registration.mono_modal import check_translation
@@ -100,9 +101,10 @@ class Registrar(Trained):
         return None if name is None else image_model(name)
 
     @property
-    def bends(self) -> bool:
-        """Whether the model's transforms bend; rigid and affine ones do not."""
-        return self.artifact_.model.bends
+    def kind(self) -> Kind:
+        """Of the model's transforms; those that bend are smooth."""
+        motion = self.artifact_.preset.hyperparameters.get("motion", "rigid")
+        return "smooth" if self.artifact_.model.bends else motion
 
     # Registration ----------------------------------------------------------------------------
 
@@ -120,8 +122,8 @@ class Registrar(Trained):
             fixed: a path or a scan.
             moving: the same; of another grid, spacing, direction and field of view as may be.
             labels: of the moving scan, carried to the fixed grid as `Registration.labels`.
-            points: landmarks of the moving scan, [n, rank] in mm (RAS) or a CSV with columns x, y
-                and z; carried to the fixed scan by the inverse as `Registration.landmarks`.
+            points: landmarks of the moving scan, [n, rank] in mm (RAS), of a picture in pixels, or
+                a CSV (columns x, y, z or row, column); carried to the fixed scan by the inverse.
 
         Raises:
             ScanError: a scan that cannot be read or does not suit the model, or scans that have
@@ -130,14 +132,7 @@ class Registrar(Trained):
         Warns:
             OddPair: left and right may be exchanged in one of the headers.
         """
-        scans = [self.read(source) for source in (fixed, moving)]
-        found, pair = self._registered(*scans)
-        found.remarks += remarks_on(*scans)
-        if looks_mirrored(self.artifact_.model, pair.fixed, pair.moving):
-            found.remarks.append(
-                f"{found.moving.path}: fits the fixed scan better with left and right exchanged: "
-                "one of the two headers may be flipped"
-            )
+        found = self._remarked(*(self.read(source) for source in (fixed, moving)))
         for remark in found.remarks:
             warnings.warn(remark, OddPair, stacklevel=2)
         if labels is not None:
@@ -161,6 +156,17 @@ class Registrar(Trained):
                 alone; to know failures by.
         """
         return self._registered(fixed, moving, astray=astray)[0]
+
+    def _remarked(self, fixed: Scan, moving: Scan) -> Registration:
+        """As `align`, with what may be odd about the pair."""
+        found, pair = self._registered(fixed, moving)
+        found.remarks += remarks_on(fixed, moving)
+        if looks_mirrored(self.artifact_.model, pair.fixed, pair.moving):
+            found.remarks.append(
+                f"{found.moving.path}: fits the fixed scan better with left and right exchanged: "
+                "one of the two headers may be flipped"
+            )
+        return found
 
     def _registered(
         self, fixed: Scan, moving: Scan, *, astray: Affine | None = None
@@ -224,7 +230,7 @@ class Registrar(Trained):
         starts = [start]
         if reach == "far" and not lost and self.artifact_.model.grids.get("moving") == "fixed":
             starts.append(Affine.identity(fixed.rank))  # as the headers have it
-        kind = preset.hyperparameters.get("motion", "rigid")
+        kind = "affine" if self.kind == "affine" else "rigid"
         return refined(fixed, moving, starts, reach="near" if lost else reach, kind=kind)
 
     def refine(self, fixed: Scan, moving: Scan) -> Affine:
@@ -273,8 +279,12 @@ class Registrar(Trained):
     answers: ClassVar[dict[str, str]] = {
         "alignment_score": "double",
         "failure": "double",
+        "failed": "boolean",
         "overlap": "double",
         "folds": "double",
+        "smallest_jacobian": "double",
+        "largest_jacobian": "double",
+        "remarks": "string",
         "refinement": "string",
         "transform": "string",
         "moved": "string",
@@ -284,7 +294,7 @@ class Registrar(Trained):
         """One answer a pair; see `registration.answering`."""
         from registration.answering import answer
 
-        return [answer(self.align(*pair)) for pair in pairs]
+        return [answer(self._remarked(*pair)) for pair in pairs]
 
     # Training and evaluation, as `ganatomy fit` and `evaluate` ask for them --------------------
 

@@ -70,6 +70,12 @@ class Registration:
     signs: dict[str, float] = field(default_factory=dict)
 
     @property
+    def unit(self) -> str:
+        """What distances are in: 'mm', or 'pixels' where either picture states no spacing."""
+        stated = self.fixed.rank == 3 or (self.fixed.spacing and self.moving.spacing)
+        return "mm" if stated else "pixels"
+
+    @property
     def failed(self) -> bool | None:
         """Whether it is likely to have failed; None where nobody can tell."""
         return None if self.failure is None else self.failure > LIKELY

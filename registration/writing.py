@@ -25,7 +25,7 @@ SUMMARY, ROW, PICTURES = "registration.json", "registration.csv", "registration.
 # Of summary and row alike: what is one number, text or yes and no.
 COLUMNS = (
     *("fixed", "moving", "alignment_score", "failure", "failed", "overlap", "folds"),
-    *("smallest_jacobian", "largest_jacobian", "log_jacobian_deviation"),
+    *("smallest_jacobian", "largest_jacobian", "log_jacobian_deviation", "unit"),
     *("median_displacement_mm", "largest_displacement_mm", "translate", "refinement", "seconds"),
 )
 
@@ -82,7 +82,10 @@ def write_registration(
 
 
 def summary_of(found: Registration) -> dict[str, Any]:
-    """The figures of a registration, by name; None where unknown."""
+    """The figures of a registration, by name; None where unknown.
+
+    What a name says is in mm is in `unit`, which is pixels for pictures without a spacing.
+    """
     jacobian = found.jacobian
     rising = jacobian[jacobian > 0]
     length = _displacements(found)
@@ -93,6 +96,7 @@ def summary_of(found: Registration) -> dict[str, Any]:
         "failure": found.failure,
         "failed": found.failed,
         "limit_mm": LIMIT,
+        "unit": found.unit,
         "overlap": found.overlap,
         "folds": found.folds,
         "smallest_jacobian": float(jacobian.min()),

@@ -25,19 +25,19 @@ MOST = 6
 KINDS = ("fixed", "moved", "before", "jacobian", "lines")
 FIGURES = {
     "alignment_score": "Alignment score",
-    "failure": "Probability of an error above {limit} mm",
+    "failure": "Probability of an error above {limit}",
     "overlap": "Share of the fixed scan covered",
     "folds": "Share of voxels where the transform folds",
     "smallest_jacobian": "Smallest change of volume",
     "largest_jacobian": "Largest change of volume",
     "log_jacobian_deviation": "Standard deviation of its logarithm",
-    "median_displacement_mm": "Median displacement, mm",
-    "largest_displacement_mm": "Largest displacement, mm",
+    "median_displacement_mm": "Median displacement, {unit}",
+    "largest_displacement_mm": "Largest displacement, {unit}",
     "seconds": "Seconds",
     "translate": "Aligned by what this model makes of the moving scan",
     "translate_preset": "Preset of that model",
     "refinement": "Refined by mutual information",
-    "refined_by_mm": "Mean distance between the network's transform and the refined one, mm",
+    "refined_by_mm": "Mean distance between the network's transform and the refined one, {unit}",
     "information_before": "Mutual information by the network's transform, nats",
     "information": "Mutual information by the refined one, nats",
     "seconds_refining": "Seconds of refining",
@@ -46,11 +46,11 @@ SHARES = ("failure", "overlap", "folds")
 # Of an evaluation, the columns in their order.
 MEASURES = {
     "dice": "Dice",
-    "hd95_mm": "HD95, mm",
-    "error_median": "Median error, mm",
-    "error_p90": "90th percentile, mm",
-    "error_failures": "Share above {limit} mm",
-    "error_mm": "Mean error, mm",
+    "hd95_mm": "HD95, {unit}",
+    "error_median": "Median error, {unit}",
+    "error_p90": "90th percentile, {unit}",
+    "error_failures": "Share above {limit}",
+    "error_mm": "Mean error, {unit}",
     "seconds": "Seconds",
     "folds": "Folds",
     "log_jacobian_deviation": "Deviation of ln J",
@@ -93,7 +93,7 @@ def registration_section(record: Mapping[str, Any], planes: Planes) -> dict[str,
     # A rigid transform changes no volume, and rounding is not to be seen.
     limit = max(scale_limit(logarithms), 0.05)
     rows = [
-        [title.format(limit=_limit(record)), _figure(name, record[name])]
+        [title.format(limit=_limit(record), unit=_unit(record)), _figure(name, record[name])]
         for name, title in FIGURES.items()
         if record.get(name) is not None
     ]
@@ -112,11 +112,12 @@ def methods(measures: Mapping[str, Any]) -> dict[str, Any]:
     """Of an evaluation of pairs, the measures of every method by name; else nothing."""
     if measures.get("task") != "register":
         return {}
-    limit = _limit(measures)
+    limit, unit = _limit(measures), _unit(measures)
     of_all = {"This model": measures["measures"], **measures["methods"]}
 
     def named(found: Mapping[str, Any]) -> dict[str, Any]:
-        known = {t.format(limit=limit): found[n] for n, t in MEASURES.items() if n in found}
+        titles = {n: t.format(limit=limit, unit=unit) for n, t in MEASURES.items() if n in found}
+        known = {title: found[name] for name, title in titles.items()}
         return known | {name: of for name, of in found.items() if name not in MEASURES}
 
     apart = measures["differences"].items()
@@ -134,9 +135,9 @@ def evaluation_verdict(measures: Mapping[str, Any]) -> str:
     if overlap is not None:
         said.append(f"labels overlap by a mean Dice of {interval(overlap)}")
     if error is not None:
-        said.append(f"the median error is {interval(error)} mm")
+        said.append(f"the median error is {interval(error)} {_unit(measures)}")
     if missed is not None:
-        said.append(f"{percent(missed.value)} of the errors are above {_limit(measures)} mm")
+        said.append(f"{percent(missed.value)} of the errors are above {_limit(measures)}")
     pairs = _pairs(measures)
     if not said:
         return f"Measured on {pairs}."
@@ -145,8 +146,13 @@ def evaluation_verdict(measures: Mapping[str, Any]) -> str:
 
 
 def _limit(record: Mapping[str, Any]) -> str:
-    """Above how many mm an error is a failure."""
-    return f"{record.get('limit_mm', 5.0):g}"
+    """Above what an error is a failure."""
+    return f"{record.get('limit_mm', 5.0):g} {_unit(record)}"
+
+
+def _unit(record: Mapping[str, Any]) -> str:
+    """What distances are in: mm, of pictures without a spacing pixels."""
+    return str(record.get("unit", "mm"))
 
 
 def _pairs(measures: Mapping[str, Any]) -> str:
@@ -161,7 +167,7 @@ def registration_verdict(record: Mapping[str, Any]) -> str:
     if failed is None or failure is None:
         said = "Nobody knows how well this registration fits: the model was not calibrated. "
         return said + "Look at the pictures."
-    odds = f"the probability of an error above {limit} mm is {percent(failure)}"
+    odds = f"the probability of an error above {limit} is {percent(failure)}"
     if failed:
         return f"This registration is likely to have failed: {odds}."
     return f"This registration is likely to fit: {odds}."

@@ -45,7 +45,7 @@ def test_simple_itk_finds_a_known_transform(rank, motion):
     assert found.rank == rank
 
 
-@pytest.mark.parametrize("kind", ["Rigid", "SyN"])
+@pytest.mark.parametrize("kind", ["Rigid", "Affine", "SyN"])
 def test_ants_finds_a_known_transform(kind):
     pytest.importorskip("ants", reason="antspyx is not installed")
     fixed = body(3)
@@ -56,7 +56,9 @@ def test_ants_finds_a_known_transform(kind):
 
 
 def test_what_is_compared_is_of_the_models_kind():
-    assert {"identity", "SimpleITK rigid"} <= set(baselines(bends=False))
-    assert {"identity", "SimpleITK affine"} <= set(baselines(bends=True))
+    assert {"identity", "SimpleITK rigid"} <= set(baselines("rigid"))
+    assert {"identity", "SimpleITK affine"} <= set(baselines("affine"))
+    assert {"identity", "SimpleITK affine"} <= set(baselines("smooth"))
+    assert "SimpleITK rigid" not in baselines("affine")
     scan = body(3)
     assert rigid(scan, 0, 0).map(np.zeros((1, 3))).shape == (1, 3)

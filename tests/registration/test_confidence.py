@@ -26,6 +26,8 @@ from registration.calibrating import (
 from registration.confidence import Confidence
 from registration.evidence import SIGNS, Sampled, signs_of
 from registration.known_transforms import (
+    LINEAR,
+    affine,
     away,
     bent,
     displaced,
@@ -102,7 +104,7 @@ def test_of_several_signs_those_count_that_tell():
     assert Confidence.from_state(found.state()) == found
 
 
-@pytest.mark.parametrize("draw", [rigid, bent])
+@pytest.mark.parametrize("draw", [rigid, affine, bent])
 def test_what_was_displaced_is_found_where_the_transform_says(scan, draw):
     known = draw(scan, 0, 3)
     seen = displaced(scan, known)
@@ -121,6 +123,20 @@ def test_a_wrong_place_is_off_by_0_to_20_mm_as_often_each(scan):
     assert min(errors) < 3
     assert 17 < max(errors) < 20.5
     assert 7 < np.mean(errors) < 13
+
+
+def test_an_affine_map_moves_what_is_shown_by_0_to_20_mm_and_never_folds(scan):
+    points = shown_points(scan)
+    drawn = [affine(scan, 0, number) for number in range(40)]
+    errors = [error_of(known, points, points) for known in drawn]
+    assert min(errors) < 3
+    assert 17 < max(errors) <= 20
+    assert 7 < np.mean(errors) < 13
+    linear = np.array([known.matrix[:3, :3] for known in drawn])
+    assert np.abs(linear - np.eye(3)).max() <= LINEAR
+    assert np.linalg.det(linear).min() > 0
+    stretched = np.linalg.norm(np.swapaxes(linear, 1, 2) @ linear - np.eye(3), axis=(1, 2))
+    assert (stretched > 0.1).sum() > 10  # it is no rigid draw by another name
 
 
 def test_signs_fall_as_the_error_grows(scan):
@@ -274,7 +290,10 @@ def test_a_scan_joined_to_itself_is_not_calibrated_on_itself(tmp_path, few, join
     facts = registrar.artifact_.facts
     assert facts["confidence"]["copies"]
     assert not facts["confidence"]["between_subjects"]
-    assert "lay on copies of themselves" in model_card(registrar.preset, facts)
+    card = model_card(registrar.preset, facts)
+    assert "lay on copies of themselves" in card
+    assert "by more than 5 mm." in card
+    assert "5 mm, of pictures without a spacing 5 pixels." in model_card(artifact(2).preset, facts)
     # Two scans in a row are what they are.
     table.paths["moving"] = table.paths["moving"][1:] + table.paths["moving"][:1]
     for pair, path in zip(known_pairs(registrar, table), table.paths["moving"], strict=True):

@@ -9,9 +9,11 @@ import nibabel
 import numpy as np
 import pytest
 
+from ganatomy.scans import read_scan
 from ganatomy.tables import TableError
 from registration.baselines import identity
 from registration.evaluation import NETWORK, OWN, REFINEMENT, evaluate
+from registration.known_transforms import affine, error_of, shown_points
 from registration.pairs import Pair, read_pairs
 from registration.refinement import Level
 from registration.registrar import Registrar
@@ -79,6 +81,26 @@ def test_a_rigid_model_is_asked_for_rigid_transforms(pairs):
     own, identity = found["measures"], found["methods"]["identity"]
     assert own["error_median"]["value"] < identity["error_median"]["value"]
     assert found["score"]["n"] == 4
+
+
+def test_an_affine_model_is_asked_for_affine_transforms_beside_affine_programs(pairs, monkeypatch):
+    asked = []
+
+    def named(kind):
+        asked.append(kind)
+        return {"identity": identity, "another": identity}
+
+    monkeypatch.setattr("registration.evaluation.baselines", named)
+    own = artifact()
+    own.preset.hyperparameters["motion"] = "affine"
+    alone = [Pair("a", pairs[0].fixed, pairs[0].fixed, "a")]
+    rows = evaluate(Registrar(own), alone, known=3, others=True).scores
+    assert asked == ["affine"]
+    scan = read_scan(pairs[0].fixed)
+    goals = [affine(scan, 0, number) for number in range(3)]
+    points = [shown_points(scan, seed=number) for number in range(3)]
+    far = [error_of(a.inverse(), p, p) for a, p in zip(goals, points, strict=True)]
+    np.testing.assert_allclose(rows[rows["method"] == "identity"]["error_mm"], far)
 
 
 def test_network_and_refinement_are_measured_apart(pairs, monkeypatch):

@@ -14,8 +14,11 @@ from click.testing import CliRunner
 
 from ganatomy import registry
 from ganatomy.cli import cli
+from registration.confidence import Confidence
+from registration.evidence import SIGNS
+from registration.registrar import Registrar
 from registration.transform_files import read_transform
-from tests.registration.aligners import recipe
+from tests.registration.aligners import artifact, recipe
 from tests.registration.placing import place, points_of, turn
 
 
@@ -127,6 +130,40 @@ def test_a_likely_failure_is_said_and_the_exit_code_is_1(model, folder, tmp_path
     assert "is likely to have failed" in (out / "report.html").read_text()
 
 
+def test_pictures_are_told_in_pixels(tmp_path, monkeypatch):
+    from PIL import Image
+
+    from registration.baselines import identity
+
+    monkeypatch.setattr("registration.confidence.Confidence.probability", lambda *_: 0.93)
+    monkeypatch.setattr("registration.evaluation.baselines", lambda kind: {"identity": identity})
+    registrar = Registrar(artifact(2, size=(20, 26)))
+    signs = np.random.default_rng(0).standard_normal((8, len(SIGNS)))
+    registrar.confidence_ = Confidence.fit(signs, np.arange(8) > 3)
+    registrar.save(tmp_path / "model")
+    row, column = np.indices((40, 52))
+    for name, (r, c) in {"a": (20, 26), "b": (24, 22)}.items():
+        shade = 200 * np.exp(-(((row - r) / 6.0) ** 2 + ((column - c) / 7.0) ** 2))
+        Image.fromarray(shade.astype(np.uint8)).save(tmp_path / f"{name}.png")
+        Image.fromarray((shade > 90).astype(np.uint8)).save(tmp_path / f"{name}-labels.png")
+        (tmp_path / f"{name}.csv").write_text(f"row,column\n{r},{c}\n")
+    words = ["--fixed", tmp_path / "a.png", "--moving", tmp_path / "b.png"]
+    words += ["--points", tmp_path / "b.csv", "--out", tmp_path / "out"]
+    done = run("register", tmp_path / "model", *words)
+    assert "of an error above 5 pixels" in done.output
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "an error above 5 pixels is" in page
+    assert "Median displacement, pixels" in page
+    columns = "fixed,moving,fixed_labels,moving_labels,fixed_points,moving_points"
+    pair = "a.png,b.png,a-labels.png,b-labels.png,a.csv,b.csv"
+    (tmp_path / "pairs.csv").write_text(f"{columns}\n{pair}\n")
+    words = ["--data", tmp_path / "pairs.csv", "--out", tmp_path / "measured"]
+    done = run("evaluate", tmp_path / "model", *words)
+    assert "hd95 pixels" in done.output
+    assert " mm" not in done.output
+    assert json.loads((tmp_path / "measured" / "measures.json").read_text())["unit"] == "pixels"
+
+
 def test_refinement_of_what_bends_is_refused_before_training(folder, tmp_path):
     out = tmp_path / "out"
     words = ["--data", folder / "pairs.csv", "--set", "refine=near", "--out", out]
@@ -196,13 +233,21 @@ def test_a_bad_fixed_scan_and_scans_of_two_places_are_one_line_too(
         assert len(done.output.strip().splitlines()) == 1
 
 
-def test_a_flipped_header_is_said_and_the_scan_registered(model, folder, tmp_path):
+@pytest.fixture(scope="module")
+def flipped(folder, tmp_path_factory) -> tuple[Path, Path]:
+    """A volume, and itself with left and right exchanged under the same header."""
+    home = tmp_path_factory.mktemp("flipped")
     image = nibabel.load(folder / "a.nii.gz")
     pixels = np.asanyarray(image.dataobj).copy()
     pixels[18:24, 8:12, 6:10] += 900  # one side is not like the other
-    for name, own in (("odd", pixels), ("flipped", pixels[::-1])):
-        nibabel.Nifti1Image(own, image.affine).to_filename(tmp_path / f"{name}.nii")
-    words = ["--fixed", tmp_path / "odd.nii", "--moving", tmp_path / "flipped.nii"]
+    files = home / "odd.nii", home / "flipped.nii"
+    for file, own in zip(files, (pixels, pixels[::-1]), strict=True):
+        nibabel.Nifti1Image(own, image.affine).to_filename(file)
+    return files
+
+
+def test_a_flipped_header_is_said_and_the_scan_registered(model, flipped, tmp_path):
+    words = ["--fixed", flipped[0], "--moving", flipped[1]]
     done = run("register", model, *words, "--out", tmp_path / "out")
     assert done.exit_code in (0, 1), done.output
     assert "fits the fixed scan better with left and right exchanged" in done.output
@@ -242,7 +287,13 @@ def test_an_endpoint_takes_two_scans_and_gives_transform_and_moved_scan(model, f
     a, b = map(sitk.GetArrayFromImage, (own, moved))
     np.testing.assert_allclose(a[b > 20], b[b > 20], atol=0.5)
     assert 0 <= answer["failure"] <= 1
+    assert answer["failed"] == (answer["failure"] > 0.5)
     assert answer["overlap"] > 0.5
+    assert answer["folds"] == 0
+    assert answer["smallest_jacobian"] == pytest.approx(1, abs=1e-5)  # it only shifts
+    assert answer["largest_jacobian"] == pytest.approx(1, abs=1e-5)
+    assert answer["remarks"] == ""
+    assert [column.name for column in loaded.metadata.signature.outputs] == [*answer]
     assert np.isfinite(loaded.predict(loaded.input_example)["alignment_score"]).all()
     with pytest.raises(Refused, match="no column moving; expected fixed, moving"):
         Answers(model).predict(pd.DataFrame({"fixed": row[:1]}))
@@ -250,6 +301,17 @@ def test_an_endpoint_takes_two_scans_and_gives_transform_and_moved_scan(model, f
         Answers(model).predict(pd.DataFrame({"fixed": row[:1], "moving": [b"nothing"]}))
     with pytest.raises(Refused, match="row 0 fixed: fixed is not bytes"):
         Answers(model).predict(pd.DataFrame({"fixed": [3], "moving": row[:1]}))
+
+
+def test_an_endpoint_says_what_is_odd_about_a_pair(model, flipped):
+    import mlflow
+    import pandas as pd
+
+    row = [file.read_bytes() for file in flipped]
+    table = pd.DataFrame([row], columns=["fixed", "moving"])
+    (answer,) = mlflow.pyfunc.load_model(str(model)).predict(table).to_dict("records")
+    assert answer["remarks"].startswith("row 0 moving: fits the fixed scan better")
+    assert "\n" not in answer["remarks"]
 
 
 def test_evaluate_lays_others_beside_the_model(model, folder, tmp_path, monkeypatch):

@@ -302,6 +302,17 @@ def test_the_summary_is_a_row_too(volumes, tmp_path):
     assert float(row["largest_displacement_mm"]) == summary["largest_displacement_mm"] > 1
 
 
+def test_distances_are_mm_where_both_scans_state_them(volumes):
+    still = Affine.identity(2)
+    bare = Scan(np.ones((4, 5, 1)), path="p", kind="picture")
+    placed = Scan(np.ones((4, 5, 1)), np.diag([0.2, 0.2, 1.0, 1.0]), path="r", kind="dicom")
+    assert Registration(placed, placed, still, 0.0).unit == "mm"
+    assert Registration(placed, bare, still, 0.0).unit == "pixels"
+    assert Registration(bare, placed, still, 0.0).unit == "pixels"
+    scans = [read_scan(path) for path in volumes]
+    assert Registration(*scans, Affine.identity(3), 0.0).unit == "mm"
+
+
 def test_points_keep_their_other_columns(volumes, tmp_path):
     given = tmp_path / "p.csv"
     given.write_text("name,x,y,z\nfirst,13,-29,46\nsecond,14.5,-30,47\n")
@@ -327,6 +338,7 @@ def test_pictures_are_written_as_pictures(tmp_path):
     found.labels = found.warp(labels)
     summary = write_registration(found, tmp_path, model="m")
     assert summary["files"] == ["moved.png", "moved.tif", "transform.tfm", "labels.png"]
+    assert summary["unit"] == "pixels"
     shown = np.asarray(Image.open(tmp_path / "moved.png"))
     np.testing.assert_array_equal(shown[0, 3], scan.pixels[2, 0])
     np.testing.assert_array_equal(

@@ -30,6 +30,11 @@ def test_an_evaluation_of_pairs_has_a_row_a_method(tmp_path):
     record["differences"] = {
         "identity": {"dice": ends(0.26, 0.2, 0.3), "error_mm": ends(-1, -2, 1)}
     }
+    (tmp_path / "measures.json").write_text(json.dumps({**record, "unit": "pixels"}))
+    page = write_report(tmp_path, tmp_path / "r.html").read_text()
+    assert "of the errors are above 5 pixels." in page
+    assert "Median error, pixels" in page
+    assert "mm" not in page[page.index("<main") : page.index("</main")]
     (tmp_path / "measures.json").write_text(json.dumps(record))
     page = write_report(tmp_path, tmp_path / "r.html").read_text()
     assert "Registration" in page
