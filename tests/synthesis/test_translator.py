@@ -262,6 +262,20 @@ def test_evaluate_measures_a_model_beside_the_input_as_it_is(model, tmp_path):
     assert "n = 52 and 52" in found["model"]["sets"]["this model"][0]["definition"]
     gap = found["model-2"]["first model minus this"]["mae"]
     assert gap == {"value": 0, "low": 0, "high": 0}
+    # All that `compare` measures of pairs, with intervals; the terminal shows the first few.
+    others = {"nmse", "snr_db", "uqi", "mi", "nmi"}  # VIF and FSIM need more pixels
+    assert others < set(own)
+    assert others < set(found["model"]["definitions"])
+    assert all(own[name]["low"] <= own[name]["value"] <= own[name]["high"] for name in others)
+    assert own["nmi"]["value"] > plain["nmi"]["value"]
+    assert own["snr_db"]["value"] > plain["snr_db"]["value"]
+    assert not [line for line in done.output.splitlines() if re.match(r" +(nmse|uqi|nmi)\b", line)]
+    assert "--json and --out also write mi, nmi, nmse, snr_db, uqi" in done.output
+    assert "uqi of model minus" not in done.output
+    names = [one["name"].partition("[")[0] for one in found["model"]["sets"]["this model"]]
+    assert names == ["FID", "KID", "JS", "Wasserstein"]
+    far = {one["name"]: one["value"] for one in found["model"]["sets"]["this model"]}
+    assert 0 < far["Wasserstein"] < 0.02
     assert "uniform window of 7" in found["model"]["definitions"]["ssim"]
     assert (tmp_path / "e" / "model-2" / "pairs.csv").exists()
     write_report(tmp_path / "e", tmp_path / "report.html")
