@@ -6,6 +6,7 @@ import base64
 import gzip
 import io
 import re
+import shutil
 import tracemalloc
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK as sitk
 from click.testing import CliRunner
 from PIL import Image
 
@@ -156,8 +158,6 @@ def model(tmp_path_factory):
 @pytest.fixture
 def scans(tmp_path):
     """A DICOM series, NIfTI, 8 and 16-bit pictures, and a broken file."""
-    import shutil
-
     folder = tmp_path / "scans"
     folder.mkdir()
     shutil.copytree(DATA / "brain-mr", folder / "series")
@@ -208,6 +208,30 @@ def test_translate_writes_what_came_in_and_goes_on(model, scans, tmp_path):
     refused = run(model, scans, "--out", out)
     assert refused.exit_code == 2
     assert "another model's results" in refused.output
+
+
+def by_simpleitk(folder):
+    """A DICOM series as SimpleITK reads it."""
+    reader = sitk.ImageSeriesReader()
+    (series,) = reader.GetGDCMSeriesIDs(str(folder))
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder), series))
+    return reader.Execute()
+
+
+@pytest.mark.parametrize("name", ["brain-mr", "body-ct"])
+def test_a_translated_series_lies_where_its_scan_does_for_simpleitk_too(model, tmp_path, name):
+    shutil.copytree(DATA / name, tmp_path / "scans" / "series")
+    done = run(model, tmp_path / "scans", "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    source, made = map(by_simpleitk, (DATA / name, tmp_path / "out" / "images" / "series"))
+    assert made.GetSize() == source.GetSize()
+    np.testing.assert_allclose(made.GetOrigin(), source.GetOrigin(), atol=1e-4)
+    np.testing.assert_allclose(made.GetSpacing(), source.GetSpacing(), rtol=1e-5)
+    np.testing.assert_allclose(made.GetDirection(), source.GetDirection(), atol=1e-5)
+    # And its slices in the same order.
+    values, theirs = map(sitk.GetArrayFromImage, (source, made))
+    share = (values - values.min()) / np.ptp(values)
+    np.testing.assert_allclose(theirs, 900 * (1 - share), atol=0.6)
 
 
 def test_served_bytes_in_bytes_out(model):
