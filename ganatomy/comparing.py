@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ganatomy.exits import plain_errors
+from ganatomy.image_pairs import check_pair, check_place, label_map, named_images, read_or_note
 from ganatomy.measuring import json_option, say_failed
 from ganatomy.quiet import import_tensorflow
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from ganatomy.scans import Scan
 
 images_path = click.Path(path_type=Path, exists=True)
+# What is found, as lists of measures: of pairs, of sets, of each folder; of label maps.
+PARTS = ("paired", "sets", "each", "agreement")
 
 
 @click.command()
@@ -37,21 +40,45 @@ images_path = click.Path(path_type=Path, exists=True)
     show_default=True,
     help="The network that FID, KID and the perceptual distance see through.",
 )
+@click.option(
+    "--regions",
+    type=images_path,
+    help="Label maps called as the images, 1 in a region and 2 in its flat background: for noise "
+    "and contrast.",
+)
+@click.option(
+    "--labels",
+    is_flag=True,
+    help="A and B hold label maps: measure overlaps, and how volumes agree.",
+)
 @json_option
 @plain_errors
 def compare(
-    a: Path, b: Path, ends: tuple[float, float] | None, features: str, json_file: Path | None
+    a: Path,
+    b: Path,
+    ends: tuple[float, float] | None,
+    features: str,
+    regions: Path | None,
+    labels: bool,
+    json_file: Path | None,
 ) -> None:
     """Measure the images of A beside those of B: pictures, NIfTI files, DICOM series.
 
     Images of one name are pairs, and B's are the truth. Sets are compared whether they pair or not.
     """
+    if labels and (ends is not None or regions is not None):
+        raise click.UsageError("--labels measures label maps alone: no --range and no --regions")
     if json_file is not None and not json_file.parent.is_dir():
         raise click.UsageError(f"--json {json_file}: no such folder {json_file.parent}")
     if ends is not None and not ends[0] < ends[1]:
         raise click.UsageError(f"--range {ends[0]:g} {ends[1]:g}: the first is the lower")
-    import_tensorflow()
-    found = compare_folders(a, b, ends, features)
+    if labels:
+        from ganatomy.comparing_labels import compare_labels
+
+        found = compare_labels(a, b)
+    else:
+        import_tensorflow()
+        found = compare_folders(a, b, ends, features, regions)
     _print(found)
     if json_file is not None:
         json_file.write_text(json.dumps(_as_json(found), indent=2))
@@ -59,7 +86,11 @@ def compare(
 
 
 def compare_folders(
-    a: Path, b: Path, ends: tuple[float, float] | None = None, features: str = "mednist"
+    a: Path,
+    b: Path,
+    ends: tuple[float, float] | None = None,
+    features: str = "mednist",
+    regions: Path | None = None,
 ) -> dict[str, Any]:
     """Measures between two folders of images, read one by one.
 
@@ -68,6 +99,7 @@ def compare_folders(
         b: another, whose images are the truth of those of the same name in `a`.
         ends: the lowest and the highest intensity; those of `b` where None.
         features: the network of FID, KID and the perceptual distance.
+        regions: label maps of the same names, see `ganatomy.measures.regions.region_measures`.
 
     Returns:
         `images` of both, `pairs`, `range`, `paired`, `sets` and `each` as lists of measures, and
@@ -82,20 +114,24 @@ def compare_folders(
     from ganatomy.measures.paired import over_images
     from ganatomy.measures.seen import of_sets
 
-    paths = _named(a), _named(b)
-    if len(paths[0]) == len(paths[1]) == 1:  # one image each: a pair, whatever they are called
-        paths = {"": next(iter(paths[0].values()))}, {"": next(iter(paths[1].values()))}
+    named = named_images(a, b) if regions is None else named_images(a, b, regions)
+    paths, maps = named[:2], named[2] if regions is not None else {}
     failed: dict[str, None] = {}
     low, high = _ends(paths[1], failed) if ends is None else ends
     sides = [_Side(low, high, features), _Side(low, high, features)]
     each = []
     for name in sorted({*paths[0], *paths[1]}):
+        marked = read_or_note(maps[name], failed, constant=True) if name in maps else None
         scans = []
         for side, own in zip(sides, paths, strict=True):
-            scan = _read(own[name], failed) if name in own else None
+            scan = read_or_note(own[name], failed) if name in own else None
             scans.append(scan)
             if scan is not None:
                 side.add(scan)
+                if marked is not None:
+                    side.add_regions(scan, marked, failed)
+                elif regions is not None and name not in maps:
+                    failed[f"{scan.path} has no label map of its name in {regions}"] = None
         if scans[0] is not None and scans[1] is not None:
             try:
                 each.append(_pair(scans[0], scans[1], low, high, features))
@@ -160,39 +196,24 @@ class _Side:
             )
         self._features.append(network_features(scan.pixels, self.low, self.high, self.network))
 
+    def add_regions(self, scan: Scan, regions: Scan, failed: dict[str, None]) -> None:
+        """Measures of the image added last in its regions, or a line in `failed`."""
+        from ganatomy.errors import WrongUse
+        from ganatomy.measures.regions import region_measures
+        from ganatomy.scans import ScanError
+
+        try:
+            check_place(regions, scan)
+            self.own[-1] += region_measures(scan.pixels.mean(-1), label_map(regions))
+        except (WrongUse, ScanError) as error:
+            failed[str(error)] = None
+        except ValueError as error:
+            failed[f"{regions.path} as the regions of {scan.path}: {error}"] = None
+
     def features(self) -> Any:
         import numpy as np
 
         return np.concatenate(self._features)
-
-
-def _named(folder: Path) -> dict[str, Path]:
-    """The images of a folder by their paths in it, without what says the kind of file."""
-    from ganatomy.errors import WrongUse
-    from ganatomy.scans import find_scans
-
-    found: dict[str, Path] = {}
-    for path in find_scans(folder):
-        name = path.relative_to(folder).as_posix()
-        if path.is_file():
-            name = name.removesuffix(".gz")
-            name = name.removesuffix(Path(name).suffix)
-        if name in found:
-            raise WrongUse(f"{found[name]} and {path} have one name: which is meant?")
-        found[name] = path
-    if not found:
-        raise WrongUse(f"{folder} has no images: pictures, NIfTI files or DICOM are compared")
-    return found
-
-
-def _read(path: Path, failed: dict[str, None]) -> Scan | None:
-    from ganatomy.scans import ScanError, read_scan
-
-    try:
-        return read_scan(path)
-    except ScanError as error:
-        failed[str(error)] = None
-        return None
 
 
 def _ends(paths: dict[str, Path], failed: dict[str, None]) -> tuple[float, float]:
@@ -200,7 +221,7 @@ def _ends(paths: dict[str, Path], failed: dict[str, None]) -> tuple[float, float
 
     lows, highs = [], []
     for path in paths.values():
-        scan = _read(path, failed)
+        scan = read_or_note(path, failed)
         if scan is not None:
             lows.append(float(scan.pixels.min()))
             highs.append(float(scan.pixels.max()))
@@ -210,18 +231,10 @@ def _ends(paths: dict[str, Path], failed: dict[str, None]) -> tuple[float, float
 
 
 def _pair(found: Scan, truth: Scan, low: float, high: float, network: str) -> list[Measure]:
-    import numpy as np
-
-    from ganatomy.errors import WrongUse
     from ganatomy.measures.paired import paired_measures
     from ganatomy.measures.seen import feature_distance
 
-    if found.pixels.shape != truth.pixels.shape:
-        shapes = [" × ".join(map(str, scan.pixels.shape)) for scan in (found, truth)]
-        raise WrongUse(f"{found.path} is {shapes[0]}, {truth.path} is {shapes[1]}: no pair")
-    here, there = found.affine, truth.affine
-    if here is not None and there is not None and not np.allclose(here, there, atol=1e-2):
-        raise WrongUse(f"{found.path} and {truth.path} lie in different places: no pair")
+    check_pair(found, truth)
     seen = feature_distance(found.pixels, truth.pixels, low, high, network)
     measures = paired_measures(found.pixels, truth.pixels, high - low)
     return measures + ([] if seen is None else [seen])
@@ -232,8 +245,8 @@ def _print(found: dict[str, Any]) -> None:
     from rich.table import Table
 
     table = Table("measure", "value", "95 % interval", "definition", show_lines=False)
-    for part in ("paired", "sets", "each"):
-        for measure in found[part]:
+    for part in PARTS:
+        for measure in found.get(part, ()):
             value = measure.value
             interval = ""
             if isinstance(value, tuple):
@@ -242,12 +255,13 @@ def _print(found: dict[str, Any]) -> None:
             name = measure.name.replace("[", r"\[")  # no markup
             table.add_row(name, f"{value:.4g}", interval, measure.definition)
         table.add_section()
-    images, low, high = found["images"], *found["range"]
+    images = found["images"]
     click.echo(f"{images[0]} images of A, {images[1]} of B, {found['pairs']} pairs by name")
-    click.echo(f"intensities from {low:g} to {high:g}")
+    if "range" in found:
+        click.echo("intensities from {:g} to {:g}".format(*found["range"]))
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 def _as_json(found: dict[str, Any]) -> dict[str, Any]:
-    parts = ("paired", "sets", "each")
+    parts = [part for part in PARTS if part in found]
     return {**found, **{part: [m.to_dict() for m in found[part]] for part in parts}}

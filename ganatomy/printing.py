@@ -12,6 +12,8 @@ import click
 
 # Of the calibration scans themselves one in a hundred is unlike the others.
 FEW_UNLIKE = 0.05
+# How the measures of translations begin that a terminal shows; files hold all.
+PRINTED = ("mae", "rmse", "psnr_db", "ssim", "perceptual")
 
 
 def unlike_of(scores: Path, names: set[str]) -> list[float]:
@@ -86,9 +88,22 @@ def print_translations(name: str, measures: dict[str, Any]) -> None:
     """Measures of a translation model with their intervals, and those of the input as it is."""
     by = "patients" if measures["patients"] else "pairs"
     click.echo(f"{name}: {measures['n_pairs']} pairs (95 % intervals over {by})")
-    _print_methods(measures, str)  # by the names that the definitions have
-    for key, words in measures["definitions"].items():
+    shown = {
+        **measures,
+        "measures": printed(measures["measures"]),
+        "methods": {method: printed(own) for method, own in measures["methods"].items()},
+    }
+    _print_methods(shown, str)  # by the names that the definitions have
+    for key, words in printed(measures["definitions"]).items():
         click.echo(f"  {key}: {words}")
+    others = [key for key in measures["measures"] if key not in shown["measures"]]
+    if others:
+        click.echo(f"  --json and --out also write {', '.join(others)}, and FID and KID of all")
+
+
+def printed(by_name: dict[str, Any]) -> dict[str, Any]:
+    """Of a translation model's measures, or what is said of them, those that a terminal shows."""
+    return {key: value for key, value in by_name.items() if key.startswith(PRINTED)}
 
 
 def _print_methods(measures: dict[str, Any], title: Callable[[str], str]) -> None:

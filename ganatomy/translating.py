@@ -11,7 +11,7 @@ import click
 from ganatomy.arguments import table_of, trained_face
 from ganatomy.exits import SOME_FAILED, plain_errors
 from ganatomy.measuring import GAPS, measure_each
-from ganatomy.printing import print_translations, with_interval
+from ganatomy.printing import print_translations, printed, with_interval
 
 
 @click.command()
@@ -63,7 +63,7 @@ def evaluate_translations(
             return done.measures
         ((other, scores),) = first
         gaps = face.differences(scores, done.scores)
-        for key, gap in gaps.items():
+        for key, gap in printed(gaps).items():
             click.echo(f"{key} of {other} minus {name}: {with_interval(gap, '+.4g')}")
         return {**done.measures, GAPS: gaps}
 

@@ -210,9 +210,8 @@ class Registrar(Trained):
     def _sampled(self, fixed: Scan, moving: Scan) -> Sampled:
         seen = moving
         if self.artifact_.model.grids.get("moving") == "fixed":
-            between = None
-            if fixed.rank == 2:  # two pictures have their first pixels in one place
-                between = np.linalg.inv(grid_of(moving)) @ grid_of(fixed)
+            # Two pictures have their first pixels in one place.
+            between = np.linalg.inv(grid_of(moving)) @ grid_of(fixed) if fixed.rank == 2 else None
             seen = on_grid(moving, fixed, between)
         pair = [self.preprocessing_.apply(scan) for scan in (fixed, seen)]
         grids = [

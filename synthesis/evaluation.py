@@ -13,7 +13,8 @@ import pandas as pd
 
 from ganatomy.artifacts import write_whole
 from ganatomy.measures.distribution import set_measures
-from ganatomy.measures.fidelity import fidelity
+from ganatomy.measures.histograms import histogram, histogram_measures
+from ganatomy.measures.paired import paired_measures
 from ganatomy.measures.registration import mean_interval
 from ganatomy.measures.seen import feature_distance, network_features, of_sets
 from ganatomy.report.translated import MOST, Translated, write_translations
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from synthesis.translator import Translator
 
 OWN, INPUT = "this model", "the input as the output"
-CHOSEN = {"MAE": "mae", "PSNR": "psnr_db", "SSIM": "ssim"}
+# How columns are called, where not by the measure in small letters.
+COLUMNS = {"MSE": "rmse", "PSNR": "psnr_db", "SNR": "snr_db"}
 NETWORK = "mednist"  # that perceptual distance, FID and KID see through
 WHERE = (
     "on the scan's own grid, in the box that the model sees, black in both where it sees nothing; "
@@ -98,7 +100,7 @@ def evaluate(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """MAE, RMSE, PSNR, SSIM and perceptual distance on aligned pairs, and FID and KID of all.
+    """All measures of aligned pairs, with perceptual distance; FID, KID and histograms of all.
 
     Intervals are over patients. Intensities are shares of the target's range, 0 to 1; where that is
     a window in known units, MAE is given in these too. The plain baseline is the scan itself, in
@@ -119,6 +121,7 @@ def evaluate(
     shown: list[Translated] = []
     # By method, and of the targets: features of every slice, for what compares sets.
     seen: dict[str, list[np.ndarray]] = {}
+    counts: dict[str, Any] = {}
     pairs = zip(table.names, table.whose, table.first, table.paths["target"], strict=True)
     for number, (name, patient, first, second) in enumerate(pairs):
         try:
@@ -130,6 +133,7 @@ def evaluate(
                 rows.append({**row, **measured, "seconds": spent})
             for method, image in {**pair.images, "targets": pair.truth}.items():
                 seen.setdefault(method, []).append(network_features(image, 0, 1, NETWORK))
+                counts[method] = counts.get(method, 0) + histogram([image], 0, 1)
             if folder is not None and len(shown) < MOST:
                 shown.append(_shown(translator, name, pair))
         except ScanError as error:
@@ -142,7 +146,7 @@ def evaluate(
         )
     frame = pd.DataFrame(rows)
     measures = _summed(translator, frame, table.patient is not None, definitions, failures)
-    measures["sets"] = _sets(seen)
+    measures["sets"] = _sets(seen, counts)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         frame.to_csv(folder / "pairs.csv", index=False)
@@ -151,12 +155,20 @@ def evaluate(
     return Evaluation(measures, frame)
 
 
-def _sets(seen: dict[str, list[np.ndarray]]) -> dict[str, list[dict[str, Any]]]:
-    """By method, FID and KID of its images beside the targets; none where there are too few."""
+def _sets(
+    seen: dict[str, list[np.ndarray]], counts: dict[str, np.ndarray]
+) -> dict[str, list[dict[str, Any]]]:
+    """By method its images beside the targets, as sets: FID first; none where there are too few."""
     features = {name: np.concatenate(parts) for name, parts in seen.items()}
     targets = features.pop("targets")
     return {
-        name: [one.to_dict() for one in set_measures(own, targets, of_sets(NETWORK))]
+        name: [
+            one.to_dict()
+            for one in (
+                *set_measures(own, targets, of_sets(NETWORK)),
+                *histogram_measures(counts[name], counts["targets"], 0, 1),
+            )
+        ]
         for name, own in features.items()
         if min(len(own), len(targets)) > 1
     }
@@ -204,13 +216,11 @@ def _measured(
     translator: Translator, image: np.ndarray, truth: np.ndarray, definitions: dict[str, str]
 ) -> dict[str, float]:
     measured = {}
-    for one in fidelity(image, truth, 1.0):
-        if one.name == "MSE":
-            measured["rmse"] = float(np.sqrt(one.value))
-            definitions["rmse"] = f"root of the {one.definition}, {WHERE}"
-        if one.name in CHOSEN and isinstance(one.value, float):
-            measured[CHOSEN[one.name]] = one.value
-            definitions[CHOSEN[one.name]] = f"{one.definition}, {WHERE}"
+    for one in paired_measures(image, truth, 1.0):
+        name, root = COLUMNS.get(one.name, one.name.lower()), one.name == "MSE"
+        value = float(np.asarray(one.value))
+        measured[name] = float(np.sqrt(value)) if root else value
+        definitions[name] = f"{'root of the ' * root}{one.definition}, {WHERE}"
     looks = feature_distance(image, truth, 0, 1, NETWORK)
     if looks is not None:
         measured["perceptual"] = looks.value

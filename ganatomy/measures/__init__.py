@@ -1,5 +1,11 @@
 """Measures: how well a model does, with intervals."""
 
+from ganatomy.measures.agreement import (
+    agatston,
+    agreement_measures,
+    bland_altman,
+    intraclass_correlation,
+)
 from ganatomy.measures.bootstrap import Interval, percentile_interval, resample_weights
 from ganatomy.measures.detection import (
     RocBand,
@@ -18,6 +24,7 @@ from ganatomy.measures.froc import (
     lesion_marks,
 )
 from ganatomy.measures.measure import Measure
+from ganatomy.measures.paired import over_images, paired_measures
 from ganatomy.measures.pixels import (
     HealthyPixels,
     PixelCounts,
@@ -26,6 +33,16 @@ from ganatomy.measures.pixels import (
     pixel_measures,
 )
 from ganatomy.measures.planting import PlantedLesion, plant_lesion
+from ganatomy.measures.regions import (
+    contrast_to_background,
+    edge_distance,
+    flat_region,
+    full_width,
+    line_profile,
+    noise_level,
+    region_measures,
+)
+from ganatomy.measures.segmentation import segmentation_measures
 
 __all__ = [
     "FrocBand",
@@ -37,18 +54,32 @@ __all__ = [
     "PlantedLesion",
     "RocBand",
     "SeedSummary",
+    "agatston",
+    "agreement_measures",
+    "bland_altman",
+    "contrast_to_background",
     "detection_measures",
+    "edge_distance",
+    "flat_region",
     "froc_band",
     "froc_differences",
     "froc_measures",
+    "full_width",
+    "intraclass_correlation",
     "lesion_marks",
+    "line_profile",
+    "noise_level",
+    "over_images",
     "paired_difference",
+    "paired_measures",
     "percentile_interval",
     "pixel_counts",
     "pixel_differences",
     "pixel_measures",
     "plant_lesion",
+    "region_measures",
     "resample_weights",
     "roc_band",
+    "segmentation_measures",
     "summarise_seeds",
 ]

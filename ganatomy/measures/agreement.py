@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
+from ganatomy.measures.measure import Measure
+
 # Agatston's steps: at least so many HU count so many times.
 STEPS = (130, 200, 300, 400)
 
@@ -71,6 +73,33 @@ def intraclass_correlation(ratings) -> float:
     if not whole:
         raise ValueError("ratings that are all the same have no correlation")
     return float((between - error) / whole)
+
+
+def agreement_measures(first, second, unit: str) -> list[Measure]:
+    """How volumes, or other figures, of two methods agree on the same subjects, as measures.
+
+    Args:
+        first: [n], one a subject, two or more.
+        second: the same subjects by the other method.
+        unit: of both.
+
+    Returns:
+        The bias, both limits of agreement, and the intraclass correlation where figures differ.
+
+    Raises:
+        ValueError: fewer than two subjects.
+    """
+    found, of = bland_altman(first, second), f"{unit}, A less B, {len(first)} pairs"
+    measures = [
+        Measure("bias", found.bias, f"mean difference, {of}"),
+        Measure("lower limit", found.low, f"of agreement, bias − 1.96 SD (n − 1), {of}"),
+        Measure("upper limit", found.high, f"of agreement, bias + 1.96 SD (n − 1), {of}"),
+    ]
+    ratings = np.stack([first, second], axis=1)
+    if ratings.min() < ratings.max():
+        value = intraclass_correlation(ratings)
+        measures.append(Measure("ICC", value, f"ICC(2,1), absolute agreement, {len(first)} pairs"))
+    return measures
 
 
 def agatston(volume, spacing: Sequence[float], within=None) -> float:

@@ -35,7 +35,9 @@ def paired_measures(found, truth, scale: float) -> list[Measure]:
     return [*first, *there, *shared_information(found, truth)]
 
 
-def over_images(each: Sequence[Sequence[Measure]], groups=None) -> list[Measure]:
+def over_images(
+    each: Sequence[Sequence[Measure]], groups=None, why: str = "too small or without an error"
+) -> list[Measure]:
     """The mean of every measure over images, with its 95 % interval.
 
     An image that a measure could not be taken of, or of which it is infinite (the PSNR of equal
@@ -44,6 +46,7 @@ def over_images(each: Sequence[Sequence[Measure]], groups=None) -> list[Measure]
     Args:
         each: the measures of every image.
         groups: the patient of each; patients are resampled where given.
+        why: images are left out of a measure, in words.
 
     Returns:
         In the order in which they first come, those with at least one finite value.
@@ -64,6 +67,6 @@ def over_images(each: Sequence[Sequence[Measure]], groups=None) -> list[Measure]
         by = "patients" if groups is not None else "images"
         told = f"{' or '.join(definitions)}; mean of {len(rows)} images, 95 % interval over {by}"
         if len(rows) < len(each):
-            told += f"; {len(each) - len(rows)} left out, too small or without an error"
+            told += f"; {len(each) - len(rows)} left out, {why}"
         means.append(Measure(name, value, told))
     return means

@@ -56,6 +56,30 @@ def flat_region(image, side: int, within=None) -> tuple[slice, ...]:
     return tuple(slice(int(first), int(first) + side) for first in start)
 
 
+def region_measures(image, regions) -> list[Measure]:
+    """Noise, and how far a region stands out, where a map says which region is which.
+
+    Args:
+        image: [*grid].
+        regions: [*grid], 1 in the region, 2 in its flat background.
+
+    Returns:
+        The background's noise; with a region CNR, and CBR where the background's mean is above 0.
+
+    Raises:
+        ValueError: a map of another shape, or without two voxels of background.
+    """
+    regions = np.asarray(regions)
+    inside, background = regions == 1, regions == 2
+    found = [noise_level(image, background)]
+    if inside.any():
+        if _inside(image, background).mean() > 0:
+            found.append(contrast_to_background(image, inside, background))
+        if found[0].value:
+            found.append(contrast_to_background(image, inside, background, "noise"))
+    return found
+
+
 def contrast_to_background(
     image, region, background, form: Literal["ratio", "noise"] = "ratio"
 ) -> Measure:

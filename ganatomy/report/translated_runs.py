@@ -25,6 +25,8 @@ TITLES = {
     "mae": "MAE",
     "rmse": "RMSE",
     "perceptual": "Perceptual distance",
+    "snr_db": "SNR, dB",
+    **{name: name.upper() for name in ("nmse", "uqi", "vif", "fsim", "mi", "nmi")},
 }
 DISTORTION = "rmse"
 INPUT = "input"

@@ -22,6 +22,8 @@ TITLES = {
     "rmse": "RMSE",
     "psnr_db": "PSNR, dB",
     "ssim": "SSIM",
+    "snr_db": "SNR, dB",
+    **{name: name.upper() for name in ("nmse", "uqi", "vif", "fsim", "mi", "nmi")},
 }
 
 

@@ -88,6 +88,7 @@ def test_one_line_for_wrong_use(folders, tmp_path):
         ((tmp_path / "none", folders / "truth"), "has no images"),
         ((folders / "made", folders / "truth", "--range", 3, 3), "the first is the lower"),
         ((folders / "made", folders / "truth", "--json", tmp_path / "no" / "x"), "no such folder"),
+        ((folders / "made", folders / "truth", "--labels", "--range", 0, 1), "no --range"),
     ]:
         done = run(*words)
         assert done.exit_code == 2
@@ -113,6 +114,110 @@ def test_volumes_of_other_names_and_places(tmp_path):
     done = run(tmp_path / "elsewhere.nii.gz", tmp_path / "truth.nii.gz")
     assert done.exit_code == 1
     assert "lie in different places" in done.output
+
+
+@pytest.fixture
+def regions(folders, tmp_path):
+    """The left of each picture as a region, the right as its background; none of the last two."""
+    (tmp_path / "regions").mkdir()
+    for seed in range(4):
+        shape = Image.open(folders / "truth" / f"{seed}.png").size[::-1]
+        marks = np.zeros(shape, np.uint8)
+        marks[:, :16], marks[:, -24:] = 1, 2
+        Image.fromarray(marks).save(tmp_path / "regions" / f"{seed}.png")
+    (tmp_path / "regions" / "0.png").write_bytes(b"no picture")
+    Image.fromarray(np.ones((9, 8), np.uint8)).save(tmp_path / "regions" / "1.png")
+    return tmp_path / "regions"
+
+
+def test_noise_and_contrast_in_regions(folders, regions, tmp_path):
+    done = run(
+        *(folders / "made", folders / "truth", "--regions", regions),
+        *("--json", tmp_path / "found.json"),
+    )
+    assert done.exit_code == 1
+    found = json.loads((tmp_path / "found.json").read_text())
+    each = {m["name"]: m for m in found["each"]}
+    for side, name in (("made", "A"), ("truth", "B")):
+        pages = [np.asarray(Image.open(folders / side / f"{seed}.png"), float) for seed in (2, 3)]
+        left, right = ([part.ravel() for part in parts] for parts in (
+            [page[:, :16] for page in pages], [page[:, -24:] for page in pages]
+        ))  # fmt: skip
+        noise = [one.std(ddof=1) for one in right]
+        step = [a.mean() - b.mean() for a, b in zip(left, right, strict=True)]
+        expected = {
+            "noise": noise,
+            "CBR": [s / b.mean() for s, b in zip(step, right, strict=True)],
+            "CNR": [s / n for s, n in zip(step, noise, strict=True)],
+        }
+        for measure, values in expected.items():
+            got = each[f"{measure} of {name}"]
+            assert got["value"]["value"] == pytest.approx(np.mean(values))
+            assert "mean of 2 images" in got["definition"]
+    assert each["noise of A"]["value"]["value"] < each["noise of B"]["value"]["value"]
+    lines = "\n".join(found["failed"])
+    assert "0.png" in lines
+    assert "a mask (9, 8) is not of an image" in lines
+    assert "5.png has no label map of its name in" in lines
+
+
+def test_label_maps_overlap_and_their_volumes_agree(tmp_path):
+    spacing, truths = (1.5, 1.0, 2.0), []
+    for n in range(4):
+        truth = np.zeros((12, 10, 8), np.uint8)
+        truth[2 : 6 + n, 2:7, 2:6] = 1
+        truth[9:, 8:, :3] = 2
+        made = np.roll(truth, 1, axis=1)
+        made[:, :, 5] = 0
+        if n == 3:
+            made[made == 2] = 0
+        truths.append((made, truth))
+        for side, labels in (("made", made), ("truth", truth)):
+            (tmp_path / side).mkdir(exist_ok=True)
+            nib.Nifti1Image(labels, np.diag([*spacing, 1])).to_filename(
+                tmp_path / side / f"{n}.nii.gz"
+            )
+    words = tmp_path / "made", tmp_path / "truth", "--labels", "--json", tmp_path / "f.json"
+    done = run(*words)
+    assert done.exit_code == 0, done.output
+    found = json.loads((tmp_path / "f.json").read_text())
+    assert (found["images"], found["pairs"]) == ([4, 4], 4)
+    paired = {m["name"]: m for m in found["paired"]}
+    dice = [2 * ((a == 1) & (b == 1)).sum() / ((a == 1).sum() + (b == 1).sum()) for a, b in truths]
+    assert paired["Dice of 1"]["value"]["value"] == pytest.approx(np.mean(dice))
+    # A label that is not found overlaps by nothing, and is nowhere at all.
+    assert "mean of 4 images" in paired["Dice of 2"]["definition"]
+    assert "1 left out, where one map or both lack the label" in paired["HD95 of 2"]["definition"]
+    agreement = {m["name"]: m for m in found["agreement"]}
+    gaps = [((a == 1).sum() - 1.0 * (b == 1).sum()) * 3 / 1000 for a, b in truths]
+    assert agreement["bias of 1"]["value"] == pytest.approx(np.mean(gaps))
+    low = np.mean(gaps) - 1.96 * np.std(gaps, ddof=1)
+    assert agreement["lower limit of 1"]["value"] == pytest.approx(low)
+    assert "ml, A less B, 4 pairs" in agreement["upper limit of 1"]["definition"]
+    assert 0 < agreement["ICC of 1"]["value"] < 1
+    assert "ICC of 2" in done.output
+
+    scan = np.random.default_rng(0).normal(size=(12, 10, 8)).astype("float32")
+    nib.Nifti1Image(scan, np.diag([*spacing, 1])).to_filename(tmp_path / "made" / "0.nii.gz")
+    done = run(*words)
+    assert done.exit_code == 1
+    assert "does not hold labels" in done.output
+
+
+def test_label_pictures_have_pixels_and_no_mm(tmp_path):
+    for side, end in (("made", 8), ("truth", 6)):
+        (tmp_path / side).mkdir()
+        for n in range(2):
+            labels = np.zeros((10, 12), np.uint8)
+            labels[2:end, 3 : 7 + n] = 1
+            Image.fromarray(labels).save(tmp_path / side / f"{n}.png")
+    words = tmp_path / "made", tmp_path / "truth", "--labels", "--json", tmp_path / "f.json"
+    assert run(*words).exit_code == 0
+    found = json.loads((tmp_path / "f.json").read_text())
+    assert [m["name"] for m in found["paired"]] == ["Dice of 1", "Jaccard of 1"]
+    bias = found["agreement"][0]
+    assert (bias["name"], bias["value"]) == ("bias of 1", np.mean([2 * 4, 2 * 5]))
+    assert "pixels, A less B" in bias["definition"]
 
 
 def test_what_a_network_sees_grows_with_blur(folders):

@@ -100,6 +100,30 @@ def test_dropout_is_drawn_with_the_batch_and_not_after_training():
     assert not Pix2Pix((16, 12, 1), **{**SMALL, "dropout": 0.0}).noise
 
 
+def test_a_resumed_run_with_dropout_equals_an_unbroken_one(tmp_path, eager):
+    data = pairs((16, 12))
+
+    def made():
+        keras.utils.set_random_seed(0)
+        return Pix2Pix((16, 12, 1), **SMALL)
+
+    def run(model, steps):
+        train(model, feed(model, 2, **data), {"adversarial": steps}, every=1)
+        return model
+
+    assert "kept_generator" in made().noise
+    whole, half = run(made(), 4), run(made(), 2)
+    half.save_weights(tmp_path / "checkpoint.weights.h5")
+    resumed = made()
+    resumed.load_weights(tmp_path / "checkpoint.weights.h5")
+    run(resumed, 4)
+    assert len(whole.variables) == len(resumed.variables)
+    for one, other in zip(whole.variables, resumed.variables, strict=True):
+        np.testing.assert_array_equal(one, other, err_msg=one.path)
+    before = zip(half.trainable_variables, resumed.trainable_variables, strict=True)
+    assert not all(np.array_equal(one, other) for one, other in before)
+
+
 def test_a_second_generator_sees_what_the_first_made():
     keras.utils.set_random_seed(0)
     data = pairs((16, 12), channels=2)

@@ -6,6 +6,7 @@ import base64
 import gzip
 import io
 import re
+import shutil
 import tracemalloc
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK as sitk
 from click.testing import CliRunner
 from PIL import Image
 
@@ -157,8 +159,6 @@ def model(tmp_path_factory):
 @pytest.fixture
 def scans(tmp_path):
     """A DICOM series, NIfTI, 8 and 16-bit pictures, and a broken file."""
-    import shutil
-
     folder = tmp_path / "scans"
     folder.mkdir()
     shutil.copytree(DATA / "brain-mr", folder / "series")
@@ -223,6 +223,30 @@ def test_what_the_targets_reach_decides_how_deep_a_picture_is(tmp_path, high, pe
         assert np.asarray(image).max() == written
 
 
+def by_simpleitk(folder):
+    """A DICOM series as SimpleITK reads it."""
+    reader = sitk.ImageSeriesReader()
+    (series,) = reader.GetGDCMSeriesIDs(str(folder))
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder), series))
+    return reader.Execute()
+
+
+@pytest.mark.parametrize("name", ["brain-mr", "body-ct"])
+def test_a_translated_series_lies_where_its_scan_does_for_simpleitk_too(model, tmp_path, name):
+    shutil.copytree(DATA / name, tmp_path / "scans" / "series")
+    done = run(model, tmp_path / "scans", "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    source, made = map(by_simpleitk, (DATA / name, tmp_path / "out" / "images" / "series"))
+    assert made.GetSize() == source.GetSize()
+    np.testing.assert_allclose(made.GetOrigin(), source.GetOrigin(), atol=1e-4)
+    np.testing.assert_allclose(made.GetSpacing(), source.GetSpacing(), rtol=1e-5)
+    np.testing.assert_allclose(made.GetDirection(), source.GetDirection(), atol=1e-5)
+    # And its slices in the same order.
+    values, theirs = map(sitk.GetArrayFromImage, (source, made))
+    share = (values - values.min()) / np.ptp(values)
+    np.testing.assert_allclose(theirs, 900 * (1 - share), atol=0.6)
+
+
 def test_served_bytes_in_bytes_out(model):
     from ganatomy.served import Answers
 
@@ -275,6 +299,20 @@ def test_evaluate_measures_a_model_beside_the_input_as_it_is(model, tmp_path):
     assert "n = 52 and 52" in found["model"]["sets"]["this model"][0]["definition"]
     gap = found["model-2"]["first model minus this"]["mae"]
     assert gap == {"value": 0, "low": 0, "high": 0}
+    # All that `compare` measures of pairs, with intervals; the terminal shows the first few.
+    others = {"nmse", "snr_db", "uqi", "mi", "nmi"}  # VIF and FSIM need more pixels
+    assert others < set(own)
+    assert others < set(found["model"]["definitions"])
+    assert all(own[name]["low"] <= own[name]["value"] <= own[name]["high"] for name in others)
+    assert own["nmi"]["value"] > plain["nmi"]["value"]
+    assert own["snr_db"]["value"] > plain["snr_db"]["value"]
+    assert not [line for line in done.output.splitlines() if re.match(r" +(nmse|uqi|nmi)\b", line)]
+    assert "--json and --out also write mi, nmi, nmse, snr_db, uqi" in done.output
+    assert "uqi of model minus" not in done.output
+    names = [one["name"].partition("[")[0] for one in found["model"]["sets"]["this model"]]
+    assert names == ["FID", "KID", "JS", "Wasserstein"]
+    far = {one["name"]: one["value"] for one in found["model"]["sets"]["this model"]}
+    assert 0 < far["Wasserstein"] < 0.02
     assert "uniform window of 7" in found["model"]["definitions"]["ssim"]
     assert (tmp_path / "e" / "model-2" / "pairs.csv").exists()
     write_report(tmp_path / "e", tmp_path / "report.html")

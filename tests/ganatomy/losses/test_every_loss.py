@@ -51,6 +51,7 @@ LOSSES = {
         keras.ops.reshape(x, (2, -1)), np.argmax(y.reshape(2, -1), 1)
     ),
     "kl": lambda x, y: kl_divergence(x, y),
+    "kl_by_log_variance": lambda x, y: kl_divergence(y, x),
     "kl_of_unit_variance": lambda x, y: kl_divergence(x, reduction="mean"),
 }
 # Their gradient takes what they find in the image as constants.
