@@ -131,9 +131,9 @@ class Registrar(Trained):
             OddPair: left and right may be exchanged in one of the headers.
         """
         scans = [self.read(source) for source in (fixed, moving)]
-        found, pair = self._registered(*scans)
+        found, pair, moved = self._registered(*scans)
         found.remarks += remarks_on(*scans)
-        if looks_mirrored(self.artifact_.model, pair.fixed, pair.moving):
+        if looks_mirrored(self.artifact_.model, pair.fixed, pair.moving, moved):
             found.remarks.append(
                 f"{found.moving.path}: fits the fixed scan better with left and right exchanged: "
                 "one of the two headers may be flipped"
@@ -164,7 +164,8 @@ class Registrar(Trained):
 
     def _registered(
         self, fixed: Scan, moving: Scan, *, astray: Affine | None = None
-    ) -> tuple[Registration, Sampled]:
+    ) -> tuple[Registration, Sampled, np.ndarray]:
+        """Also the pair as the model saw it, and what it made of the moving sample."""
         self.check_pair(fixed, moving)
         began = time.perf_counter()
         seen = self.seen(moving)
@@ -187,7 +188,7 @@ class Registrar(Trained):
         found.seconds = time.perf_counter() - began
         if self.confidence_ is not None:
             found.failure = self.confidence_.probability([*found.signs.values()])
-        return found, pair
+        return found, pair, alignment.moved
 
     def seen(self, moving: Scan) -> Scan:
         """What a moving scan is aligned by: itself, or what `settings_.translate` makes of it."""
