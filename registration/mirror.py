@@ -11,22 +11,23 @@ BINS = 32
 MARGIN = 0.1
 
 
-def looks_mirrored(model: Any, fixed: np.ndarray, moving: np.ndarray) -> bool:
+def looks_mirrored(model: Any, fixed: np.ndarray, moving: np.ndarray, moved: np.ndarray) -> bool:
     """Whether a moving sample fits better with left and right exchanged.
 
-    It is aligned both ways, and what the two images know of each other compared. Pictures have no
-    side that a header tells.
+    It is aligned that way too, and what the two images know of the fixed one compared. Pictures
+    have no side that a header tells.
 
     Args:
         model: an `Aligner` of volumes whose first axis runs to the right.
         fixed: sample [1, *shape, channels].
         moving: the same.
+        moved: the moving sample as the model aligned it, `Alignment.moved`.
     """
     if fixed.ndim != 5:
         return False
     mirrored = np.ascontiguousarray(moving[:, ::-1])
-    both = [model.align(fixed, one).moved for one in (moving, mirrored)]
-    plain, other = (shared_information(fixed[..., 0], moved[..., 0]) for moved in both)
+    both = moved, model.align(fixed, mirrored).moved
+    plain, other = (shared_information(fixed[..., 0], one[..., 0]) for one in both)
     return other > plain * (1 + MARGIN)
 
 

@@ -136,10 +136,9 @@ class Registrar(Trained):
         for remark in found.remarks:
             warnings.warn(remark, OddPair, stacklevel=2)
         if labels is not None:
-            of_scan = isinstance(labels, (str, Path))
-            found.labels = found.warp(
-                read_scan(labels, constant=True) if of_scan else labels  # pyright: ignore
-            )
+            if isinstance(labels, (str, Path)):
+                labels = read_scan(labels, constant=True)
+            found.labels = found.warp(labels)
         if points is not None:
             rank = self.preprocessing_.rank
             given = read_points(points, rank) if isinstance(points, (str, Path)) else points
@@ -159,9 +158,9 @@ class Registrar(Trained):
 
     def _remarked(self, fixed: Scan, moving: Scan) -> Registration:
         """As `align`, with what may be odd about the pair."""
-        found, pair = self._registered(fixed, moving)
+        found, pair, moved = self._registered(fixed, moving)
         found.remarks += remarks_on(fixed, moving)
-        if looks_mirrored(self.artifact_.model, pair.fixed, pair.moving):
+        if looks_mirrored(self.artifact_.model, pair.fixed, pair.moving, moved):
             found.remarks.append(
                 f"{found.moving.path}: fits the fixed scan better with left and right exchanged: "
                 "one of the two headers may be flipped"
@@ -170,7 +169,8 @@ class Registrar(Trained):
 
     def _registered(
         self, fixed: Scan, moving: Scan, *, astray: Affine | None = None
-    ) -> tuple[Registration, Sampled]:
+    ) -> tuple[Registration, Sampled, np.ndarray]:
+        """Also the pair as the model saw it, and what it made of the moving sample."""
         self.check_pair(fixed, moving)
         began = time.perf_counter()
         seen = self.seen(moving)
@@ -193,7 +193,7 @@ class Registrar(Trained):
         found.seconds = time.perf_counter() - began
         if self.confidence_ is not None:
             found.failure = self.confidence_.probability([*found.signs.values()])
-        return found, pair
+        return found, pair, alignment.moved
 
     def seen(self, moving: Scan) -> Scan:
         """What a moving scan is aligned by: itself, or what `settings_.translate` makes of it."""

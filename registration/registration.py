@@ -43,7 +43,7 @@ class Registration:
             aligned.
         failure: the probability that the error is above 5 mm, as calibrated on transforms that
             were known; None where the model was not calibrated.
-        seconds: it took, reading left aside.
+        seconds: the alignment took; reading the scans and the look for exchanged sides left aside.
         remarks: what is odd about the pair, a sentence each.
         labels: of the moving scan on the fixed grid, where some were given.
         landmarks: of the moving scan on the fixed scan, [n, rank], mm, where some were given.

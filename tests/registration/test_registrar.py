@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import ClassVar
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -13,6 +15,7 @@ from ganatomy.report import write_report
 from ganatomy.scans import Scan, ScanError
 from registration.deformations import Displacement
 from registration.known_transforms import displaced
+from registration.pair import remarks_on
 from registration.refinement import Level
 from registration.registrar import OddPair, Registrar
 from registration.registration import Registration
@@ -209,6 +212,45 @@ def test_a_flipped_header_is_remarked_on():
     with pytest.warns(OddPair, match="left and right exchanged"):
         found = registrar.register(fixed, flipped)
     assert len(found.remarks) == 1
+
+
+def test_a_header_that_contradicts_itself_is_remarked_on():
+    """NIfTI tells a scan's place twice; where the two exchange the sides, one of them is wrong."""
+    plain = np.diag([2.0, 2.0, 3.0, 1.0])
+    flipped = plain @ np.diag([-1.0, 1.0, 1.0, 1.0])
+    pixels = np.random.default_rng(0).uniform(size=(6, 5, 4, 1))
+
+    def remarks(own: np.ndarray, quaternion: np.ndarray, codes: tuple[int, int]) -> list[str]:
+        image = nibabel.Nifti1Image(pixels[..., 0], own)
+        image.set_sform(own, codes[0])
+        image.set_qform(quaternion, codes[1])
+        scan = Scan(pixels, own, path="odd.nii", kind="nifti", header=image.header)
+        return remarks_on(Scan(pixels, plain, path="fixed.nii", kind="nifti"), scan)
+
+    for own, other in ((plain, flipped), (flipped, plain)):
+        assert remarks(own, other, (1, 1)) == [
+            "odd.nii: its qform and sform exchange left and right; the sform is used"
+        ]
+    assert remarks(plain, plain, (1, 1)) == []
+    assert remarks(plain, flipped, (1, 0)) == []  # a place without a code says nothing
+
+
+def test_the_look_for_exchanged_sides_aligns_once_more_beside_the_seconds(pair, monkeypatch):
+    own = artifact()
+    align, lasted = own.model.align, []
+
+    def timed(fixed, moving):
+        began = time.perf_counter()
+        found = align(fixed, moving)
+        lasted.append(time.perf_counter() - began)
+        return found
+
+    monkeypatch.setattr(own.model, "align", timed)
+    began = time.perf_counter()
+    found = Registrar(own).register(*pair)
+    took = time.perf_counter() - began
+    first, mirrored = lasted
+    assert first < found.seconds < took - mirrored
 
 
 def test_affines_of_another_hand_are_remarked_on(pair):
