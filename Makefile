@@ -60,7 +60,7 @@ bench-detection: env  ## every detector by one protocol; needs ../shared/data; t
 	$(BIN)/python -m benchmarks.detection
 
 bench-translation: env  ## every translation preset by one protocol; needs ../shared/data; four to five hours
-	$(BIN)/python -m benchmarks.translation
+	$(BIN)/python -m benchmarks.translation --anew
 
 .venv-parity/.built: benchmarks/parity/requirements.txt
 	$(PYTHON) -m venv .venv-parity

@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from ganatomy.networks.features import MEDNIST, vgg_classifier
+from synthesis.sharpness_training import varied
 
 BATCH, RATE = 32, 1e-3
 
@@ -33,14 +34,6 @@ def read(folder: Path) -> tuple[np.ndarray, np.ndarray]:
                 pictures.append(np.asarray(picture.convert("L"), np.float32) / 127.5 - 1)
             kinds.append(kind)
     return np.stack(pictures)[..., None], np.array(kinds)
-
-
-def varied(pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Pictures of another contrast, brightness, side or sign."""
-    n = len(pictures)
-    pictures = np.where(rng.random((n, 1, 1, 1)) < 0.5, pictures[:, :, ::-1], pictures)
-    gain = rng.uniform(0.6, 1.2, (n, 1, 1, 1)) * np.where(rng.random((n, 1, 1, 1)) < 0.25, -1, 1)
-    return np.clip(gain * pictures + rng.uniform(-0.2, 0.2, gain.shape), -1, 1).astype("float32")
 
 
 def train(folder: Path, steps: int, seed: int = 0) -> tuple[keras.Model, dict[str, float]]:

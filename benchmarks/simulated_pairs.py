@@ -3,8 +3,9 @@
     python -m benchmarks.simulated_pairs --data COLLECTIONS --out FOLDER [NAME ...]
 
 Each name gets a folder of NIfTI files and train.csv and test.csv, of different patients where there
-are several: columns scan, target, patient. What is simulated is said by the function of the name;
-nothing is drawn but by a number of the subject, so that the same scans give the same files.
+are several: columns scan, target, patient, and what else a maker gives. What is simulated is said
+by the function of the name; nothing is drawn but by a number of the subject, so that the same scans
+give the same files.
 """
 
 from __future__ import annotations
@@ -180,7 +181,12 @@ def speckle_to_mr(root: Path, out: Path) -> Iterator[Row]:
         decibels = 20 * np.log10(envelope / envelope.max() + 1e-6)
         image = np.clip(decibels / 30 + 1, 0, 1).astype(np.float32)
         file = save(out / f"{name}.nii.gz", image, scan.affine)
-        yield {"scan": file, "target": Path(scan.path), "patient": name}
+        yield {
+            "scan": file,
+            "target": Path(scan.path),
+            "scan_labels": root / "hippocampus-mr" / "labels" / f"{name}.nii.gz",
+            "patient": name,
+        }
 
 
 def positions(root: Path, out: Path) -> Iterator[Row]:
@@ -207,7 +213,8 @@ def positions(root: Path, out: Path) -> Iterator[Row]:
         yield {
             "scan": save(out / f"{number:03d}-place.nii.gz", place[:, :, None]),
             "target": save(out / f"{number:03d}.nii.gz", image[:, :, None]),
-            "patient": f"plane {number:03d}",
+            "patient": "trunk",
+            "plane": f"{number:03d}",
         }
 
 
@@ -255,14 +262,15 @@ MAKERS: Mapping[str, Callable[[Path, Path], Iterator[Row]]] = {
 def make(name: str, root: Path, folder: Path) -> tuple[Path, Path]:
     """Files and tables of a name: what to train on and what to measure on, every fifth patient.
 
-    Of the two heads one is trained on and one measured on.
+    Of the two heads one is trained on and one measured on; of one trunk every fifth plane.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rows = list(MAKERS[name](root, folder))
-    patients = sorted({str(row["patient"]) for row in rows})
+    apart = "plane" if "plane" in rows[0] else "patient"
+    names = sorted({str(row[apart]) for row in rows})
     # The last of each five: of two heads the second, where fewer than five are.
-    held = set(patients[4::5] or patients[-1:])
-    parts = [[r for r in rows if (r["patient"] in held) == test] for test in (False, True)]
+    held = set(names[4::5] or names[-1:])
+    parts = [[r for r in rows if (r[apart] in held) == test] for test in (False, True)]
     return write(folder / "train.csv", parts[0]), write(folder / "test.csv", parts[1])
 
 

@@ -3,7 +3,8 @@
 Each preset is trained as `ganatomy fit` does it, and beside it the same generator by squared error
 alone, where there are pairs to learn from so; the scan itself is the other baseline. A row that is
 there already and whose recipe and data are the same is not made again, so that an interrupted run
-goes on.
+goes on. With --anew all is trained and measured again, and the results are replaced at its end; a
+run of it that was interrupted goes on as well.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import hashlib
 import json
 import os
+import shutil
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -54,16 +56,23 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help=f"{QUICK} steps each; the docs are left as they are"
     )
+    parser.add_argument(
+        "--anew", action="store_true", help="as if no row and no trained model were there"
+    )
     parser.add_argument("--render", action="store_true", help="only write the docs")
     parser.add_argument("--list", action="store_true", help="only say what would be trained")
     chosen = parser.parse_args()
+    if chosen.anew and chosen.render:
+        parser.error("--render only writes the docs, --anew trains: give one of them")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{kept()}/mlflow.db")
     from benchmarks.translation_page import write_page
 
     results = harness.RESULTS / ("quick" if chosen.quick else "") / NAME
-    found: dict[str, Any] = json.loads(results.read_text()) if results.exists() else {}
-    work = kept() / "translation"
+    work = kept() / ("translation" + chosen.anew * ("-anew" + chosen.quick * "-quick"))
+    # What is made anew is kept apart until all of it is there.
+    rows = work / NAME if chosen.anew else results
+    found = read(rows)
     failed: list[str] = []
     now = commit("synthesis")  # once: what runs was read from the files as they are here
     for name, task in {} if chosen.render else tasks(chosen.data, work, chosen.tasks).items():
@@ -83,12 +92,30 @@ def main() -> None:
                     traceback.print_exc()
                     failed.append(f"{name}: {row}: {error}")
                     continue
-                results.parent.mkdir(parents=True, exist_ok=True)
-                results.write_text(written(found))
-    if not (chosen.quick or chosen.list):
+                rows.parent.mkdir(parents=True, exist_ok=True)
+                rows.write_text(written(found))
+    if chosen.anew and not (chosen.list or failed):
+        found = merged(read(results), found)
+        results.parent.mkdir(parents=True, exist_ok=True)
+        results.write_text(written(found))
+        shutil.rmtree(work)
+    if not (chosen.quick or chosen.list or (chosen.anew and failed)):
         write_page(found)
     if failed:
         raise SystemExit("\n".join(["failed:", *failed]))
+
+
+def read(results: Path) -> dict[str, Any]:
+    """The tasks and rows of a file; none where there is no file."""
+    return json.loads(results.read_text()) if results.exists() else {}
+
+
+def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """All tasks and rows of both, in the order of the old ones; where both have one, the new."""
+    found = {**old, **new}
+    for name in old.keys() & new.keys():
+        found[name] = {**new[name], "rows": {**old[name]["rows"], **new[name]["rows"]}}
+    return found
 
 
 def runs(name: str, task: Task, wanted: Sequence[str]) -> list[Run]:

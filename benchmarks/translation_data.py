@@ -40,8 +40,8 @@ class Task:
         folds: each trains a model of its own; a row holds the images of all of them.
         paired: whether every scan that is measured on has a target to be compared with.
         taught: whether those that are trained on have.
-        images: what one image is: a "slice" of a volume, a whole "volume", a "picture", or the
-            "hole" of a volume that a model fills.
+        images: what one image is: a "slice" of a volume, a whole "volume", a "picture", a "plane"
+            through a volume, or the "hole" of a volume that a model fills.
         labels: the column of labels of the scans, which a frozen segmentor of real targets is to
             find in translations.
     """

@@ -49,8 +49,11 @@ def systems(found: Found) -> list[str]:
     titles = {5: "Cross-modality synthesis (table 5)", 6: "Other conditional synthesis (table 6)"}
     parts = []
     for number, title in titles.items():
-        lines = [_system(found, one) for one in SYSTEMS if one.table == number]
-        parts += [f"## {title}", table(head, lines)]
+        own = [one for one in SYSTEMS if one.table == number]
+        parts += [f"## {title}", table(head, [_system(found, one) for one in own])]
+        less = [f"- *{one.method}*: {one.differs}." for one in own if one.differs]
+        if less:
+            parts.append("\n".join(["What a row leaves out of its system:", "", *less]))
     return parts
 
 
@@ -76,13 +79,15 @@ def _system(found: Found, system: System) -> list[str]:
 def _data(entry: Found, row: Row) -> str:
     where = entry["title"][0].lower() + entry["title"][1:]
     where = entry["title"] if entry["title"][:2].isupper() else where
-    return f"{where}; n = {row['n']}, {_whose(row)}"
+    return f"{where}; n = {row['n']}{_whose(row)}"
 
 
 def _whose(row: Row) -> str:
+    if row["patients"] == 1:
+        return f" {row['over']} of 1 patient"
     if row["patients"] == row["n"] and row["over"] != "patients":
-        return "patients unknown"
-    return f"{row['patients']} patients"
+        return ", patients unknown"
+    return f", {row['patients']} patients"
 
 
 def _figures(rows: Sequence[Row], method: str, names: Sequence[str]) -> str:
@@ -198,7 +203,7 @@ def section(entry: Found) -> str:
         f"## {entry['title']}",
         entry["says"],
         table(["", *held, "minutes"], [*ends, *lines]),
-        f"n = {first['n']}, {_whose(first)}; 95 % intervals over {first['over']}. "
+        f"n = {first['n']}{_whose(first)}; 95 % intervals over {first['over']}. "
         + "± is the standard deviation over seeds. " * any(len(rows) > 1 for rows in runs.values())
         + "Minutes are those of all trainings of a row together, by the clock.",
         "\n".join(f"- *{name}*: {definitions[name]}" for name in held if name in definitions),

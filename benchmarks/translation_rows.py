@@ -19,12 +19,14 @@ class System:
         method: who.
         what: from what to what.
         preset: what trains it here; empty where there is none.
+        differs: what the row leaves out of what the review has of it; empty where nothing.
     """
 
     table: int
     method: str
     what: str
     preset: str = ""
+    differs: str = ""
 
 
 SYSTEMS = (
@@ -38,16 +40,27 @@ SYSTEMS = (
     System(5, "Wolterink 2017a", "MR to CT of the brain, unpaired", "mr-to-ct-cycle"),
     System(5, "Bi 2017", "CT to PET of the thorax", "mr-labels-to-uptake"),
     System(
-        5, "Ben-Cohen 2018", "CT to PET of the liver, hot regions blended", "mr-to-uptake-blended"
+        5,
+        "Ben-Cohen 2018",
+        "CT to PET of the liver, hot regions blended",
+        "mr-to-uptake-blended",
+        "no lesions are looked for in what is made",
     ),
     System(5, "Armanious 2018", "PET to CT", "uptake-to-mr-medgan"),
     System(5, "Wei 2018", "MR to PET, a cascade", "mr-to-uptake"),
-    System(5, "Choi & Lee 2017", "PET to MR of the brain", "uptake-to-mr"),
+    System(
+        5,
+        "Choi & Lee 2017",
+        "PET to MR of the brain",
+        "uptake-to-mr",
+        "no uptake of regions is measured by what is made (M22)",
+    ),
     System(
         5,
         "Hou 2017",
         "synthetic to real histology, a segmentor in the loop",
-        "speckle-to-hippocampus",
+        "speckle-to-hippocampus-segmented",
+        "no picture says the style that is wanted, and how well the segmentor does is not measured",
     ),
     System(5, "Mahmood 2017", "real to synthetic endoscopy", "real-to-synthetic"),
     System(5, "Zhang 2018b", "X-ray to DRR, a frozen segmentor", "hippocampus-frozen"),
@@ -55,12 +68,25 @@ SYSTEMS = (
         5, "Chen 2018a", "X-ray of one site to another's, a frozen segmentor", "hippocampus-masks"
     ),
     System(5, "Dar 2018a", "T1 to T2 and back", "t1-to-t2-cycle"),
-    System(5, "Yang 2018b", "T1 to T2 and back", "t1-to-t2"),
+    System(
+        5,
+        "Yang 2018b",
+        "T1 to T2 and back",
+        "t1-to-t2",
+        "one way alone; neither segmentation (M25) nor registration (M26) of what is made is "
+        "measured",
+    ),
     System(5, "Welander 2018", "T1 to T2, CycleGAN beside UNIT", "t1-to-t2-unit"),
     System(5, "Yu 2018", "T1 to FLAIR, 3D", "t1-to-flair-volume"),
     System(5, "Olut 2018", "T1 and T2 to MRA", "t1-t2-to-t1-post"),
     System(5, "Bentaieb 2018", "stain to stain, a classifier in the loop", "stain-classified"),
-    System(5, "Zanjani 2018", "stain to stain, by a code", "grey-to-fundus-code"),
+    System(
+        5,
+        "Zanjani 2018",
+        "stain to stain, by a code",
+        "grey-to-fundus-code",
+        "no self-regularisation (L11): a grey scan has not the channels of its translation",
+    ),
     System(5, "Shaban 2018", "stain to stain, unpaired", "stain-cycle"),
     System(5, "Bayramoglu 2017a", "hyperspectral to H&E", "bands-to-fundus"),
     System(6, "Jin 2018b", "a nodule into what stands around it", "hippocampus-hole"),
@@ -71,7 +97,13 @@ SYSTEMS = (
     System(
         6, "Tom & Sheet 2018", "tissue maps to intravascular ultrasound", "speckle-to-hippocampus"
     ),
-    System(6, "Zhao 2017", "vessels to fundus", "vessels-to-fundus"),
+    System(
+        6,
+        "Zhao 2017",
+        "vessels to fundus",
+        "vessels-to-fundus",
+        "without the variant that transfers a style",
+    ),
     System(6, "Guibas 2017", "vessels to fundus, vessels generated", "hippocampus-pairs"),
     System(6, "Costa 2017a", "vessels to fundus, vessels segmented", "fundus-to-vessels"),
     System(
@@ -82,7 +114,13 @@ SYSTEMS = (
     ),
     System(6, "Appan 2018", "vessels and lesions to fundus", "lesions-to-fundus"),
     System(6, "Senaras 2018", "nuclei to histology", "labels-to-hippocampus"),
-    System(6, "Galbusera 2018", "one view of the spine to another", "labels-to-hippocampus"),
+    System(
+        6,
+        "Galbusera 2018",
+        "one view of the spine to another",
+        "labels-to-hippocampus",
+        "pix2pix alone, without CycleGAN: the training of Senaras 2018",
+    ),
 )
 
 
@@ -206,6 +244,7 @@ def by_squares(preset: Any) -> Any | None:
     from synthesis.inpainting import Inpainting
     from synthesis.pix2pix import Pix2Pix
     from synthesis.unit import UNIT
+    from synthesis.unpaired import UnpairedGAN
 
     base: Any = registry.model_class(registry.preset("t1-to-t2").model)
     own = dict(preset.hyperparameters)
@@ -221,7 +260,7 @@ def by_squares(preset: Any) -> Any | None:
         known = registry.settings_of(base)
         kept = {n: value for n, value in own.items() if n in known} | {"critic_width": 4}
         steps = {"adversarial": sum(steps.values())}
-    elif issubclass(model, (CycleGAN, UNIT)):
+    elif issubclass(model, (CycleGAN, UNIT, UnpairedGAN)):
         path = registry.preset("t1-to-t2").model
         names = ("target_channels", "width", "generator", "generator_settings")
         kept = {name: own[name] for name in names if name in own}

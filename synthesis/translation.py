@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from ganatomy.errors import WrongUse
-from ganatomy.game import AdversarialModel, Batch
+from ganatomy.game import AdversarialModel, Batch, Stage
 from ganatomy.gradients import compiled
 from ganatomy.losses import IMAGE_LOSSES
 
@@ -34,11 +34,15 @@ class Translation(AdversarialModel):
         target_channels: C'; those of the scan where None.
         features: the feature network of losses that need one, a name of
             `ganatomy.networks.features.feature_network`; built only where such a loss has a weight.
+        sharpness_weights: a file for the network of the loss `sharpness`, made by
+            `python -m synthesis.sharpness_training`; those that are shipped where None. Only
+            training reads it.
         **game: `term_weights`, `optimizers`, `averages` of `AdversarialModel`.
 
     Raises:
         WrongUse: a loss that needs an aligned pair, where the target is independent, or one that
-            needs equal channels, where scan and target have others.
+            needs equal channels, where scan and target have others; in training: a file of weights
+            that is missing or another network's.
     """
 
     task: ClassVar[str] = "translate"
@@ -52,6 +56,7 @@ class Translation(AdversarialModel):
         shape: tuple[int, ...],
         target_channels: int | None = None,
         features: str = "mednist",
+        sharpness_weights: str | None = None,
         **game: Any,
     ):
         super().__init__(**game)
@@ -79,10 +84,25 @@ class Translation(AdversarialModel):
                 "set its weight to 0"
             )
         self.feature_network: keras.Model | None = None
-        if any(IMAGE_LOSSES[name].features for name in asked):
+        self.sharpness_network: keras.Model | None = None
+        self.sharpness_weights = sharpness_weights
+        wanted = {IMAGE_LOSSES[name].network for name in asked}
+        if "features" in wanted:
             from ganatomy.networks.features import feature_network
 
             self.feature_network = feature_network(features)
+        if "sharpness" in wanted:
+            from ganatomy.networks.sharpness import WEIGHTS, sharpness_network
+
+            self.sharpness_network = sharpness_network(WEIGHTS)
+
+    def enter(self, stage: Stage, *, jit_compile: bool = False) -> None:
+        """Also reads the user's own `sharpness_weights`."""
+        super().enter(stage, jit_compile=jit_compile)
+        if self.sharpness_network is not None and self.sharpness_weights:
+            from ganatomy.networks.sharpness import read_weights
+
+            read_weights(self.sharpness_network, self.sharpness_weights)
 
     def _weighed(self, term: str) -> bool:
         """Whether a term has a weight at any step."""
@@ -104,9 +124,11 @@ class Translation(AdversarialModel):
             batch: with what it is compared with, `scan` and `target`.
         """
 
+        networks = {"features": self.feature_network, "sharpness": self.sharpness_network}
+
         def term(name: str) -> Callable[[], Tensor]:
             loss = IMAGE_LOSSES[name]
-            network = [self.feature_network] if loss.features else []
+            network = [networks[loss.network]] if loss.network else []
             return lambda: loss.function(generated, batch[loss.against], *network)
 
         return {name: term(name) for name in IMAGE_LOSSES}

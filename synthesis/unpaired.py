@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import keras
@@ -12,7 +12,7 @@ from keras import ops
 from ganatomy import losses
 from ganatomy.errors import WrongUse
 from ganatomy.game import Batch, Critic, Noise, Player, Stage
-from ganatomy.networks import encoder, image_generator, patch_critic
+from ganatomy.networks import encoder, image_generator, patch_critic, unet
 from ganatomy.objectives import check_critic, objective
 from synthesis.image_pool import ImagePool
 from synthesis.judging import feature_matching, fooled, told_apart
@@ -34,11 +34,16 @@ class UnpairedGAN(Translation):
     image is read off its labels: the highest number that covers at least `share` of it, else 0. A
     picture of one number says the class of a whole image; an outline says it for every tile.
 
+    With `labels` there is a segmentor in the loop, a U-Net, which learns along in the same way:
+    from translations, by the labels of their scans, and from targets where these have labels.
+
     Terms of the generator: `adversarial`; the image losses that need no pair, of which
     `self_regularisation` has a weight of 10 (none where scan and target have other numbers of
-    channels: `gradient_consistency` can take its place); `classification` (1); `features` (feature
-    matching, 0). Of the classifier `made` and `real`. Least squares are halved here, and with
-    weight 2 for the generator the published ones.
+    channels: `gradient_consistency` can take its place); `classification` (1); `shape` (1), what
+    the segmentor misses in translations, cross entropy and soft Dice: with a weight below 0 these
+    are to be hard for it; `features` (feature matching, 0). Of the classifier and of the segmentor
+    `made` and `real`. Least squares are halved here, and with weight 2 for the generator the
+    published ones.
 
     Args:
         shape: of one sample of the scan, (*size, C).
@@ -46,6 +51,8 @@ class UnpairedGAN(Translation):
         classes: how many the classifier tells apart, 0 among them; no classifier where None.
         share: of an image, that a class's number has to cover.
         classifier_width: channels of its first convolution.
+        labels: how many the segmentor finds beside the background; no segmentor where None.
+        segmentor_width: its channels at the image's grid; they double a level.
         generator: a name of `ganatomy.networks.image_generator`.
         generator_settings: its own settings, without dropout.
         width: its channels at the finest grid.
@@ -60,11 +67,11 @@ class UnpairedGAN(Translation):
 
     Raises:
         ValueError: settings that do not fit the grid or each other.
-        WrongUse: in training: classes, and a table without labels of the scans.
+        WrongUse: in training: classes or labels, and a table without labels of the scans.
 
     Reference: Shrivastava et al. 2017, equations 1 to 4; Mahmood, Chen, Durr 2018 for real to
     synthetic endoscopy; BenTaieb and Hamarneh 2018 for stains and the classifier, which there
-    shares the critic's layers.
+    shares the critic's layers; Hou et al. 2017 for the segmentor, with `shape` below 0.
     """
 
     roles: ClassVar[dict[str, str]] = {
@@ -78,6 +85,7 @@ class UnpairedGAN(Translation):
         "generator/adversarial": 2.0,
         "generator/features": 0.0,
         "generator/self_regularisation": 10.0,
+        "generator/shape": 1.0,
     }
 
     def __init__(
@@ -87,6 +95,8 @@ class UnpairedGAN(Translation):
         classes: int | None = None,
         share: float = 0.1,
         classifier_width: int = 16,
+        labels: int | None = None,
+        segmentor_width: int = 16,
         generator: str = "resnet",
         generator_settings: Mapping[str, Any] | None = None,
         width: int = 64,
@@ -106,7 +116,10 @@ class UnpairedGAN(Translation):
             raise ValueError(
                 f"classes are 2 or more and share is above 0 and up to 1, not {classes} and {share}"
             )
+        if labels is not None and labels < 1:
+            raise ValueError(f"labels is how many there are beside the background, not {labels}")
         self.classes, self.share, self.classifier_width = classes, share, classifier_width
+        self.labels, self.segmentor_width = labels, segmentor_width
         check_critic(adversary, 0.0, critic_norm, bounded=spectral)
         self.generator, self.width = generator, width
         self.generator_settings = dict(generator_settings or {})
@@ -150,6 +163,14 @@ class UnpairedGAN(Translation):
                 activation=None,
                 name="classifier",
             )
+        if self.labels:
+            networks["segmentor"] = unet(
+                self.target_shape,
+                self.labels + 1,
+                self.segmentor_width,
+                norm="instance",
+                name="segmentor",
+            )
         return networks
 
     def stages(self) -> list[Stage]:
@@ -159,6 +180,8 @@ class UnpairedGAN(Translation):
         ]
         if self.classes:
             players.append(Player("classifier", self.classifier_terms))
+        if self.labels:
+            players.append(Player("segmentor", self.segmentor_terms))
         return [Stage("adversarial", *players)]
 
     # Training ----------------------------------------------------------------------------------
@@ -179,20 +202,21 @@ class UnpairedGAN(Translation):
     def generator_terms(self, batch: Batch, played: dict[str, Any]) -> dict[str, Any]:
         generated = played["generated"]
         judged = self.judge(generated)
-        kept = {"classification": lambda: self._told(generated, batch, "scan")}
+        told = {"classification": lambda: self._told(generated, batch, "scan")}
+        shape = {"shape": lambda: self._missed(generated, batch, "scan")}
         return {
             "adversarial": fooled(self.adversary, judged),
             "features": lambda: feature_matching(self.judge(batch["target"]), judged),
-            **(kept if self.classes else {}),
+            **(told if self.classes else {}),
+            **(shape if self.labels else {}),
             **self.image_terms(generated, batch),
         }
 
     def classifier_terms(self, batch: Batch, played: dict[str, Any]) -> dict[str, Any]:
-        made = ops.stop_gradient(played["generated"])
-        terms = {"made": lambda: self._told(made, batch, "scan")}
-        if "target_labels" in batch:
-            terms["real"] = lambda: self._told(batch["target"], batch, "target")
-        return terms
+        return _of_both(self._told, batch, played)
+
+    def segmentor_terms(self, batch: Batch, played: dict[str, Any]) -> dict[str, Any]:
+        return _of_both(self._missed, batch, played)
 
     def _told(self, images: Tensor, batch: Batch, kind: str) -> Tensor:
         """How far the classifier is from the classes of a kind's images, nats, [B]."""
@@ -200,6 +224,13 @@ class UnpairedGAN(Translation):
             raise WrongUse(f"a classifier learns classes: give --data the role {kind}_labels")
         logits = self.networks["classifier"](images, training=True)
         return losses.classification(logits, self.classes_of(batch[f"{kind}_labels"]))
+
+    def _missed(self, images: Tensor, batch: Batch, kind: str) -> Tensor:
+        """What the segmentor misses of the labels of a kind's images, [B]."""
+        if f"{kind}_labels" not in batch:
+            raise WrongUse(f"a segmentor learns labels: give --data the role {kind}_labels")
+        logits = self.networks["segmentor"](images, training=True)
+        return losses.shape(logits, batch[f"{kind}_labels"], form="both")
 
     def classes_of(self, labels: Tensor) -> Tensor:
         """The class of each image, [B], from its labels [B, *size, 1]."""
@@ -216,3 +247,18 @@ class UnpairedGAN(Translation):
     def classify(self, images: Tensor) -> Tensor:
         """How likely each class is, [B, classes], of images like targets [B, *size, C']."""
         return ops.softmax(self.network("classifier")(images, training=False), axis=-1)
+
+    def segment(self, images: Tensor) -> Tensor:
+        """The labels that the segmentor finds in images like targets [B, *size, C'], [B, *size]."""
+        return ops.argmax(self.network("segmentor")(images, training=False), axis=-1)
+
+
+def _of_both(
+    loss: Callable[[Tensor, Batch, str], Tensor], batch: Batch, played: dict[str, Any]
+) -> dict[str, Any]:
+    """What a network in the loop learns from: translations, and targets that have labels."""
+    made = ops.stop_gradient(played["generated"])
+    terms = {"made": lambda: loss(made, batch, "scan")}
+    if "target_labels" in batch:
+        terms["real"] = lambda: loss(batch["target"], batch, "target")
+    return terms

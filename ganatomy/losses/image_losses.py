@@ -14,6 +14,7 @@ from ganatomy.losses.perception import perceptual
 from ganatomy.losses.pointwise import charbonnier, l1, l2
 from ganatomy.losses.ridges import steerable
 from ganatomy.losses.self_similarity import mind
+from ganatomy.losses.sharpness import sharpness
 from ganatomy.losses.slopes import gradient_difference
 from ganatomy.losses.structure import ssim
 from ganatomy.losses.style import style_content
@@ -26,17 +27,18 @@ class ImageLoss:
     """A loss between what a generator made and another image of the batch.
 
     Attributes:
-        function: (generated, other) -> [B], lower where they are more alike; with `features` it
-            takes a feature network as its third argument.
+        function: (generated, other) -> [B], lower where they are more alike; with `network` it
+            takes that network as its third argument.
         against: "target", which then has to be aligned with the scan, or "scan", what was
             translated, which needs no pair.
-        features: whether it looks through a feature network.
+        network: the frozen network that it looks through: "features" (see
+            `ganatomy.networks.features`) or "sharpness" (see `ganatomy.networks.sharpness`).
         channels: "any" where the two may have different numbers of channels.
     """
 
     function: Callable[..., Tensor]
     against: Literal["target", "scan"] = "target"
-    features: bool = False
+    network: Literal["features", "sharpness"] | None = None
     channels: Literal["same", "any"] = "same"
 
     @property
@@ -54,16 +56,17 @@ IMAGE_LOSSES: dict[str, ImageLoss] = {
     "charbonnier": ImageLoss(charbonnier),
     "gradient_difference": ImageLoss(gradient_difference),
     "edge": ImageLoss(edge),
-    "perceptual": ImageLoss(perceptual, features=True),
+    "sharpness": ImageLoss(sharpness, network="sharpness"),
+    "perceptual": ImageLoss(perceptual, network="features"),
     "ssim": ImageLoss(ssim),
-    "style_content": ImageLoss(style_content, features=True),
+    "style_content": ImageLoss(style_content, network="features"),
     "steerable": ImageLoss(steerable),
     "saliency": ImageLoss(saliency),
     "ncc": ImageLoss(ncc),
     "mutual_information": ImageLoss(mutual_information),
     "gradient_consistency": ImageLoss(gradient_consistency, "scan", channels="any"),
     "self_regularisation": ImageLoss(l1, "scan"),
-    "perceptual_to_scan": ImageLoss(perceptual, "scan", features=True),
+    "perceptual_to_scan": ImageLoss(perceptual, "scan", network="features"),
     "edge_to_scan": ImageLoss(edge, "scan"),
     "regulation": ImageLoss(regulation, "scan"),
     "mind_to_scan": ImageLoss(mind, "scan"),

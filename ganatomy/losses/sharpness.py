@@ -21,9 +21,9 @@ def sharpness(x: Tensor, y: Tensor, network: keras.Model) -> Tensor:
     Args:
         x: [B, *grid, C].
         y: the same, aligned.
-        network: S, pictures [N, H, W, 1] -> maps [N, H, W, 1], trained on `sharpness_map` (see
-            `ganatomy.networks.sharpness.sharpness_network`) and frozen; of volumes it sees slices
-            along the last axis, and each channel by itself.
+        network: S, pictures [N, H, W, 1] -> maps [N, H, W, 1], trained on `sharpness_map` and
+            frozen: `ganatomy.networks.sharpness.sharpness_network` of the shipped `WEIGHTS`. Of
+            volumes it sees slices along the last axis, and each channel by itself.
 
     Returns:
         [B]: 0 as sharp everywhere.

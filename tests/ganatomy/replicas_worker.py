@@ -120,13 +120,15 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         {
             "classes": 2,
             "classifier_width": 2,
+            "labels": 1,
+            "segmentor_width": 2,
             "generator_settings": {"blocks": 1},
             "critic_width": 4,
             "critic_depth": 1,
             "pool": 12,
             "averages": {"generator": 0.9},
             "optimizers": {
-                **steep("discriminator", "classifier"),
+                **steep("discriminator", "classifier", "segmentor"),
                 **steep("generator", rate=[[0, 1e-4], [6, 1e-4], [12, 0.0]]),
             },
         },

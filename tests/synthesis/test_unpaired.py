@@ -1,4 +1,4 @@
-"""One way without pairs: what keeps a translation to its scan, and a classifier in the loop."""
+"""One way without pairs: what keeps a translation to its scan, and networks in the loop."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ganatomy import losses
 from ganatomy.cache import prepare_table
 from ganatomy.errors import WrongUse
 from ganatomy.registry import preset
@@ -76,6 +77,41 @@ def test_there_is_a_classifier_where_classes_are_asked_for():
     terms = model.generator_terms(unlabelled, model.play(unlabelled))
     with pytest.raises(WrongUse, match="give --data the role scan_labels"):
         terms["classification"]()
+
+
+def test_a_segmentor_learns_from_translations_by_the_labels_of_scans(eager):
+    weights = {"generator/shape": -0.5}
+    model, arrays = made(labels=2, segmentor_width=2, term_weights=weights), scans()
+    batch = {name: keras.ops.convert_to_tensor(array[:3]) for name, array in arrays.items()}
+    played = model.play(batch)
+    generated, labels = played["generated"], batch["scan_labels"]
+    logits = model.networks["segmentor"](generated, training=True)
+    missed = np.asarray(losses.shape(logits, labels, form="both"))
+    terms = model.generator_terms(batch, played)
+    np.testing.assert_allclose(terms["shape"](), missed, rtol=1e-5)
+    np.testing.assert_allclose(model.segmentor_terms(batch, played)["made"](), missed, rtol=1e-5)
+    assert set(model.segmentor_terms(batch, played)) == {"made"}
+    assert set(model.segmentor_terms(batch | {"target_labels": labels}, played)) == {"made", "real"}
+    # Below 0: the generator gains by what the segmentor misses.
+    assert model.weight("generator/shape") == -0.5
+    before = model.networks["segmentor"].get_weights()
+    train(model, feed(model, 2, **arrays), {"adversarial": 1}, every=1)
+    after = model.networks["segmentor"].get_weights()
+    assert any((a != b).any() for a, b in zip(before, after, strict=True))
+    found = np.asarray(model.segment(arrays["target"]))
+    assert found.shape == arrays["target"].shape[:-1]
+    assert set(np.unique(found)) <= {0, 1, 2}
+
+
+def test_there_is_a_segmentor_where_labels_are_asked_for():
+    assert "segmentor" not in made(classes=2, classifier_width=2).networks
+    with pytest.raises(ValueError, match="labels is how many there are"):
+        made(labels=0)
+    model, arrays = made(labels=2, segmentor_width=2), scans()
+    unlabelled = {name: arrays[name][:3] for name in ("scan", "target")}
+    terms = model.generator_terms(unlabelled, model.play(unlabelled))
+    with pytest.raises(WrongUse, match="a segmentor learns labels: give --data the role scan_lab"):
+        terms["shape"]()
 
 
 def test_a_volume_of_other_channels_is_not_compared_with_its_scan():

@@ -34,11 +34,19 @@ def of_labels(loss):
     return lambda x, y: loss(x, np.argmax(y, axis=-1))
 
 
+def through(loss):
+    """An image loss with the network that it asks for."""
+    if not loss.network:
+        return loss.function
+    return lambda x, y: loss.function(x, y, NETWORKS[loss.network])
+
+
 NETWORK = seen()
-LOSSES = {
-    name: (lambda x, y, of=loss.function: of(x, y, NETWORK)) if loss.features else loss.function
-    for name, loss in IMAGE_LOSSES.items()
-} | {
+NETWORKS = {
+    "features": NETWORK,
+    "sharpness": keras.Model(NETWORK.input, NETWORK.output["squared"]),
+}
+LOSSES = {name: through(loss) for name, loss in IMAGE_LOSSES.items()} | {
     "style": lambda x, y: style_content(x, y, NETWORK, content=0),
     "gradient_consistency_signed": lambda x, y: gradient_consistency(x, y, signed=True),
     "saliency_weighing": lambda x, y: saliency(x, y, weighing=True),
