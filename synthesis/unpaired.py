@@ -119,7 +119,7 @@ class UnpairedGAN(Translation):
         if labels is not None and labels < 1:
             raise ValueError(f"labels is how many there are beside the background, not {labels}")
         self.classes, self.share, self.classifier_width = classes, share, classifier_width
-        self.labels, self.segmentor_width = labels, segmentor_width
+        self.labels, self.segmentor_width = labels or 0, segmentor_width
         check_critic(adversary, 0.0, critic_norm, bounded=spectral)
         self.generator, self.width = generator, width
         self.generator_settings = dict(generator_settings or {})
