@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -66,7 +67,7 @@ def test_the_speckle_of_a_map_comes_with_the_map(tmp_path):
     (tmp_path / "out").mkdir()
     (row,) = simulated_pairs.speckle_to_mr(tmp_path, tmp_path / "out")
     assert row["scan_labels"] == crops / "labels" / "hippocampus_001.nii.gz"
-    assert row["scan_labels"].exists()
+    assert Path(row["scan_labels"]).exists()
 
 
 def test_a_generator_without_pairs_has_its_baseline_by_squares():
