@@ -250,7 +250,8 @@ def _print(found: dict[str, Any]) -> None:
             value = measure.value
             interval = ""
             if isinstance(value, tuple):
-                interval = f"{value.low:.4g} to {value.high:.4g}"  # type: ignore[attr-defined]
+                if value.has_width:  # type: ignore[attr-defined]
+                    interval = f"{value.low:.4g} to {value.high:.4g}"  # type: ignore[attr-defined]
                 value = value[0]
             name = measure.name.replace("[", r"\[")  # no markup
             table.add_row(name, f"{value:.4g}", interval, measure.definition)

@@ -1,6 +1,7 @@
 """`ganatomy compare`: pairs by name, sets always, a line for what cannot be compared."""
 
 import json
+import re
 import shutil
 
 import nibabel as nib
@@ -61,6 +62,13 @@ def test_pairs_and_sets(folders, tmp_path):
     assert "n = 6 and 6" in sets["FID[mednist:pooled@64]"]["definition"]
     each = {m["name"]: m["value"]["value"] for m in found["each"]}
     assert each["GCF of A"] < each["GCF of B"]  # what is blurred has less contrast
+
+
+def test_one_pair_has_no_interval(folders):
+    several = run(folders / "made", folders / "truth")
+    assert re.search(r"│ MAE +│ [\d.]+ +│ [\d.]+ to [\d.]+ +│", several.output)
+    one = run(folders / "made" / "0.png", folders / "truth" / "0.png")
+    assert re.search(r"│ MAE +│ [\d.]+ +│ +│", one.output)
 
 
 def test_what_cannot_be_compared_is_named(folders, tmp_path):
