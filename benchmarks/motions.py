@@ -15,12 +15,11 @@ import numpy as np
 
 from benchmarks import hippocampus, trained
 from benchmarks.harness import Result, Row
-from ganatomy.measures.bootstrap import percentile_interval
+from ganatomy.measures.registration import mean_interval
 
 QUESTION = "Are the motions made of a hippocampus like those that registration finds?"
 PRESET = "hippocampus-motion"
 EACH = 4  # flows of each kind an image
-DRAWS = 1000
 
 
 def measure(quick: bool) -> Result:
@@ -65,25 +64,18 @@ def flows_of(model: Any, scans: np.ndarray) -> dict[str, np.ndarray]:
         found.append(np.asarray(flow(np.concatenate(between))))
         made.append(np.asarray(flow(model.motions(scan[None], EACH, seed=place))))
     kinds = {"found": np.stack(found), "made": np.stack(made)}
-    return kinds | {"bent at random": bent(model, kinds["found"])}
+    return kinds | {"bent at random": at_random(model, kinds["found"])}
 
 
-def bent(model: Any, found: np.ndarray) -> np.ndarray:
+def at_random(model: Any, found: np.ndarray) -> np.ndarray:
     """Bendings of noise, [n, EACH, *coarse, rank] coarse voxels, each as long as one found."""
-    from registration.copies import COARSEST
-    from registration.fields import to_voxels
-    from registration.perturbations import bend
-    from registration.velocity_network import COARSE
+    from registration.copies import COARSEST, bent
 
-    *_, rank = found.shape
-    coarse = found.shape[2:-1]
-    columns = np.diag(model.spacing) * COARSE
-    flat = found.reshape(-1, *coarse, rank)
-    asked = length(model, flat).astype(np.float32)
+    rank = found.shape[-1]
+    asked = length(model, found).astype(np.float32).ravel()
     drawn = np.random.default_rng(0)
-    noise = drawn.standard_normal((len(flat), *[COARSEST] * rank, rank), np.float32)
-    made = to_voxels(bend(noise, asked, coarse, columns), columns)
-    return np.asarray(made).reshape(found.shape)
+    noise = drawn.standard_normal((len(asked), *[COARSEST] * rank, rank), np.float32)
+    return np.asarray(bent(noise, asked, model.grid, model.spacing)).reshape(found.shape)
 
 
 def length(model: Any, flows: np.ndarray) -> np.ndarray:
@@ -129,6 +121,5 @@ def nearest_right(found: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 def over_subjects(what: str, unit: str, values: np.ndarray) -> Row:
     """A mean over subjects [n] with its bootstrap interval."""
-    draws = np.random.default_rng(0).integers(len(values), size=(DRAWS, len(values)))
-    found = percentile_interval(float(values.mean()), values[draws].mean(1))
+    found = mean_interval(values)
     return Row(what, unit, found.value, found.low, found.high, f"{len(values)} subjects")

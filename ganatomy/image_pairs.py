@@ -75,15 +75,15 @@ def label_map(scan: Scan):
     import numpy as np
 
     from ganatomy.scans import ScanError
+    from ganatomy.scans.placed import holds_labels
 
     wanted = f"whole numbers in one channel, of at most {LABELS} labels"
-    whole = np.rint(scan.pixels)
-    if scan.channels != 1 or not np.array_equal(whole, scan.pixels):
+    if not holds_labels(scan):
         raise ScanError(scan.path, "does not hold labels", wanted)
-    count = len(np.unique(whole))
+    count = len(np.unique(scan.pixels))
     if count > LABELS + 1:
         raise ScanError(scan.path, f"holds {count} values", wanted)
-    return whole[..., 0].astype(int)
+    return scan.pixels[..., 0].astype(int)
 
 
 def _named(folder: Path) -> dict[str, Path]:

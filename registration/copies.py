@@ -18,7 +18,7 @@ from registration.velocity_network import COARSE, coarse_grid
 
 Tensor = Any
 
-COARSEST = 5  # points an axis of the noise that bends a copy
+COARSEST = 5  # points an axis of the noise that bends a sample
 CLOSE, FAR = 1.0, (2.0, 10.0)  # mm that a copy is bent by where it is aligned, and where not
 ASIDE = 2.0, 20.0  # mm that a warped image is displaced by, to rank below itself
 SHADE, GRAIN = 0.4, 0.1  # how much a copy's intensities are changed
@@ -59,13 +59,23 @@ def bends(batch: Batch, grid: tuple[int, ...], spacing: Sequence[float]) -> tupl
         spacing: mm a voxel of that grid, along each axis.
     """
     draw, (least, most) = batch["copy"], FAR
-    errors = {"close": CLOSE * draw[:, 2], "far": least + (most - least) * draw[:, 3]}
+    close = bent(batch["close"], CLOSE * draw[:, 2], grid, spacing)
+    return close, bent(batch["far"], least + (most - least) * draw[:, 3], grid, spacing)
+
+
+def bent(
+    noise: Tensor, error: Tensor, grid: tuple[int, ...], spacing: Sequence[float] | np.ndarray
+) -> Tensor:
+    """A smooth displacement without folds, [B, *coarse, rank] in voxels of the coarse grid.
+
+    Args:
+        noise: as in `bend`.
+        error: the same.
+        grid: of the samples.
+        spacing: mm a voxel of that grid, along each axis.
+    """
     columns = np.diag(spacing) * COARSE
-    close, far = (
-        to_voxels(bend(batch[name], error, coarse_grid(grid), columns), columns)
-        for name, error in errors.items()
-    )
-    return close, far
+    return to_voxels(bend(noise, error, coarse_grid(grid), columns), columns)
 
 
 def aside(batch: Batch, spacing: Sequence[float]) -> Tensor:

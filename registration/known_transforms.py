@@ -14,9 +14,7 @@ from registration.transforms import Affine, Transform, moved
 Kind = Literal["rigid", "affine", "smooth"]
 
 ANGLE, SHIFT = 15.0, 20.0  # degrees and mm along each axis
-LINEAR = (
-    0.2  # entries of an affine map beside the identity's; below 1/3 none can turn it inside out
-)
+LINEAR = 0.2  # entries of an affine map beside the identity's; below 1/3 none turns it inside out
 BENT = 8.0  # mm that a smooth deformation moves the scan by on average, at most
 COARSE = 4  # points an axis between which a smooth deformation is a spline
 POINTS = 500  # over which an error is the mean

@@ -12,15 +12,13 @@ import numpy as np
 from keras import ops
 
 from ganatomy.game import Batch, Noise
-from registration.fields import compose, to_voxels
+from registration.copies import COARSEST, bent
+from registration.fields import compose
 from registration.matrices import RIGID, rigid_matrix, sampling_points
-from registration.perturbations import bend
-from registration.velocity_network import COARSE, coarse_grid, enlarged
+from registration.velocity_network import COARSE, enlarged
 from registration.warp import Interpolation, resample
 
 Tensor = Any
-
-COARSEST = 5  # points an axis of the noise that bends a sample
 
 
 class Placing:
@@ -81,9 +79,8 @@ class Placing:
         return rigid_matrix(parameters, np.zeros(self.rank, np.float32))
 
     def _bend(self, batch: Batch) -> Tensor:
-        columns = np.diag(self.spacing) * COARSE
         error = self.bending * batch["bent"][:, 0]
-        coarse = to_voxels(bend(batch["bend"], error, coarse_grid(self.grid), columns), columns)
+        coarse = bent(batch["bend"], error, self.grid, self.spacing)
         return enlarged(coarse, self.grid) * COARSE
 
     def placed(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ganatomy.measures import Interval
 from ganatomy.report.figures import plane
-from ganatomy.report.words import as_interval, number
+from ganatomy.report.words import FIDELITY, as_interval, number
 
 if TYPE_CHECKING:
     from ganatomy.report.comparison import Compared
@@ -25,8 +25,7 @@ TITLES = {
     "mae": "MAE",
     "rmse": "RMSE",
     "perceptual": "Perceptual distance",
-    "snr_db": "SNR, dB",
-    **{name: name.upper() for name in ("nmse", "uqi", "vif", "fsim", "mi", "nmi")},
+    **FIDELITY,
 }
 DISTORTION = "rmse"
 INPUT = "input"

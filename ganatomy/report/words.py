@@ -7,6 +7,11 @@ import numpy as np
 
 from ganatomy.measures import Interval
 
+# Of pairs of images, beyond those that are looked at first.
+FIDELITY = {
+    "snr_db": "SNR, dB",
+    **{name: name.upper() for name in ("nmse", "uqi", "vif", "fsim", "mi", "nmi")},
+}
 TITLES = {
     "auroc": "AUROC",
     "average_precision": "Average precision",
@@ -22,8 +27,7 @@ TITLES = {
     "rmse": "RMSE",
     "psnr_db": "PSNR, dB",
     "ssim": "SSIM",
-    "snr_db": "SNR, dB",
-    **{name: name.upper() for name in ("nmse", "uqi", "vif", "fsim", "mi", "nmi")},
+    **FIDELITY,
 }
 
 

@@ -87,8 +87,13 @@ def check_labels(scan: Scan) -> None:
     Raises:
         ScanError: something other than whole numbers in one channel.
     """
-    if scan.channels != 1 or not np.array_equal(scan.pixels, np.rint(scan.pixels)):
+    if not holds_labels(scan):
         raise ScanError(scan.path, "does not hold labels", "whole numbers in one channel")
+
+
+def holds_labels(scan: Scan) -> bool:
+    """Whether a scan has whole numbers in one channel, and nothing else."""
+    return scan.channels == 1 and np.array_equal(scan.pixels, np.rint(scan.pixels))
 
 
 def same_grid(scan: Scan, other: Scan) -> bool:
