@@ -11,7 +11,7 @@ from keras import ops
 
 from ganatomy.game import Noise
 from ganatomy.objectives import gradient_penalty, wasserstein
-from registration.aligner import Aligner, Alignment, joined
+from registration.aligner import Aligner, Alignment, counted, joined
 from registration.fields import to_voxels, warp
 from registration.matrices import AFFINE, RIGID, sampling_points
 from registration.motion_network import motion_network, nodes_of
@@ -31,8 +31,6 @@ from registration.warp import coverage, resample
 Tensor = Any
 
 DARK = -1.0  # what samples are where a scan shows nothing
-_SHOWN = -0.8  # what is lighter belongs to the patient
-_APART = 0.02  # what a point of the background counts
 _COARSE = {2: (4, 4), 3: (4, 4, 4)}  # points of a bending
 _POINTS = 600  # about so many over which an error is the mean
 
@@ -294,10 +292,7 @@ class AirNet(Aligner):
 
     def _weights(self, fixed: Tensor) -> Tensor:
         """[B, P], what each point of `places` counts."""
-        lightest: Any = ops.max(fixed[self.some], axis=-1)
-        shown: Any = ops.reshape(lightest > _SHOWN, [-1, len(self.places)])
-        shown = ops.cast(shown, "float32")
-        return shown + _APART
+        return ops.reshape(counted(fixed[self.some]), [-1, len(self.places)])
 
     def _drawn(self, noise: Tensor, error: Tensor, weights: Tensor, limits: Range) -> Tensor:
         found = perturb(noise, error, self.places, weights=weights, limits=limits)

@@ -14,6 +14,9 @@ from registration.transforms import Transform
 
 Tensor = Any
 
+SHOWN = -0.8  # what is lighter in a sample belongs to the patient
+APART = 0.02  # what a voxel of the background counts
+
 
 @dataclass(frozen=True, eq=False)
 class Alignment:
@@ -152,3 +155,10 @@ class Aligner(AdversarialModel):
 def joined(fixed: Tensor, moved: Tensor) -> Tensor:
     """A pair as networks see it, [B, *grid, 2 C]."""
     return ops.concatenate([fixed, moved], axis=-1)
+
+
+def counted(image: Tensor) -> Tensor:
+    """What each voxel of samples [B, *grid, C] counts where errors are averaged, [B, *grid]."""
+    lightest: Any = ops.max(image, axis=-1)
+    shown: Any = ops.cast(lightest > SHOWN, "float32")
+    return shown + APART

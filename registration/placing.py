@@ -101,11 +101,17 @@ class Placing:
             interpolation: as in `resample`.
             value: outside.
         """
+        points = self.points(place, field)
+        if points is None:
+            return image
+        return resample(image, points, interpolation=interpolation, border="constant", value=value)
+
+    def points(self, place: Mapping[str, Tensor], field: Tensor | None = None) -> Tensor | None:
+        """Where `placed` looks a sample up, [B, *grid, rank] in voxels; None where it stays."""
         matrix, bend = place.get("matrix"), place.get("bend")
         if bend is not None:
             field = bend if field is None else compose(field, bend)
         if matrix is None and field is None:
-            return image
+            return None
         moved = None if field is None else field * self.spacing
-        points = sampling_points(self.grid, self.frame, self.frame, matrix, moved)
-        return resample(image, points, interpolation=interpolation, border="constant", value=value)
+        return sampling_points(self.grid, self.frame, self.frame, matrix, moved)
