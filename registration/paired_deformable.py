@@ -68,7 +68,8 @@ class PairedDeformable(Deformable):
         length: Any = ops.sqrt(squared + 1e-6)
         weights: Any = counted(batch["fixed"])
         axes = tuple(range(1, len(self.shape)))
-        return ops.sum(weights * length, axis=axes) / ops.sum(weights, axis=axes)
+        total: Any = ops.sum(weights * length, axis=axes)
+        return total / ops.sum(weights, axis=axes)
 
     def _shaded(self, batch: Batch) -> Batch:
         """With the moving scan in other contrast and noise, those of the critic's copies."""
