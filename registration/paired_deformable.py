@@ -33,7 +33,7 @@ class PairedDeformable(Deformable):
     Raises:
         ValueError: nothing moves the moving scan; or as `Deformable`.
 
-    Reference: Mahapatra et al. 2018 (ISBI), section 3, whose network is trained on images deformed
+    Reference: Mahapatra et al. 2018 (ISBI), whose network is trained on images that are deformed
     by known fields; Yan et al. 2018 (MLMI) for pairs that are aligned and then moved.
     """
 
