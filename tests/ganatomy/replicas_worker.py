@@ -221,6 +221,16 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
             "optimizers": steep("generator", "discriminator"),
         },
     ),
+    "paired_deformable": (
+        "registration.paired_deformable:PairedDeformable",
+        {
+            "shift": 2.0,
+            "bending": 1.0,
+            "critic_width": 4,
+            "averages": {"generator": 0.9},
+            "optimizers": steep("generator", "discriminator"),
+        },
+    ),
     "airnet": (
         "registration.airnet:AirNet",
         {

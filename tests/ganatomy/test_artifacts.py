@@ -82,6 +82,13 @@ SMALL = {
         "refinement=0",
         "averages={generator: 0.9}",
     ],
+    "retina-deformable": [
+        "width=2",
+        "critic_width=2",
+        "levels=2",
+        "refinement=0",
+        "averages={generator: 0.9}",
+    ],
     "gan-density-chest-xray": [
         "latent=4",
         "width=2",
