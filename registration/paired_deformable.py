@@ -11,6 +11,7 @@ from ganatomy.game import Batch
 from registration import copies
 from registration.aligner import counted
 from registration.deformable import Deformable
+from registration.perturbations import length
 
 Tensor = Any
 
@@ -63,12 +64,10 @@ class PairedDeformable(Deformable):
         """How far voxels of the fixed scan are looked up from where they lie, mm, [B]."""
         points: Any = self.placing.points(played["place"], self.field(played["flow"]))
         steps: Any = points - np.moveaxis(np.indices(self.grid), 0, -1).astype(np.float32)
-        squared: Any = ops.sum(ops.square(steps * self.placing.spacing), axis=-1)
-        # The slope of a length is finite at 0.
-        length: Any = ops.sqrt(squared + 1e-6)
+        far: Any = length(steps * self.placing.spacing)
         weights: Any = counted(batch["fixed"])
         axes = tuple(range(1, len(self.shape)))
-        total: Any = ops.sum(weights * length, axis=axes)
+        total: Any = ops.sum(weights * far, axis=axes)
         return total / ops.sum(weights, axis=axes)
 
     def _shaded(self, batch: Batch) -> Batch:

@@ -56,7 +56,7 @@ def displacement(matrix: Tensor, points: Tensor, weights: Tensor | None = None) 
     """
     places: Any = ops.cast(points, matrix.dtype)
     sent: Any = ops.matmul(places[None], ops.swapaxes(matrix[:, :-1, :-1], 1, 2))
-    distance: Any = _length(sent + matrix[:, None, :-1, -1] - places)
+    distance: Any = length(sent + matrix[:, None, :-1, -1] - places)
     if weights is None:
         return ops.mean(distance, axis=-1)
     weights = ops.cast(weights, distance.dtype)
@@ -188,12 +188,12 @@ def without_affine(noise: Tensor) -> Tensor:
 def _scaled(field: Tensor, asked: Tensor, measured: Callable[[Tensor], Tensor]) -> Tensor:
     """The field scaled as if what is measured of it grew in proportion."""
     axes = tuple(range(1, len(field.shape) - 1))
-    mean: Any = ops.mean(_length(measured(field)), axis=axes)
+    mean: Any = ops.mean(length(measured(field)), axis=axes)
     factor: Any = asked / ops.maximum(mean, 1e-6)
     return field * ops.reshape(factor, (-1,) + (1,) * (len(field.shape) - 1))
 
 
-def _length(vectors: Tensor) -> Tensor:
+def length(vectors: Tensor) -> Tensor:
     """Of the vectors along the last axis; its slope at 0 is 0, not infinite."""
     squared: Any = ops.sum(ops.square(vectors), axis=-1)
     return ops.sqrt(squared + 1e-12)
